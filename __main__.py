@@ -1,0 +1,5 @@
+"""``python -m tailbound`` is the command ``tailbound``."""
+
+from .cli import main
+
+main()

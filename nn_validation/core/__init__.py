@@ -1,0 +1,1 @@
+"""The vocabulary of training: data sets first."""

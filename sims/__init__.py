@@ -1,0 +1,1 @@
+"""Everything drawn at random: Monte-Carlo studies and the store of their results."""

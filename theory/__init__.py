@@ -1,0 +1,1 @@
+"""Deterministic mathematics: formulas, claims, convex programs, fixed points. Nothing here is random."""

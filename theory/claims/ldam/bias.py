@@ -1,0 +1,163 @@
+"""What a bias can do to the margins: everything for two classes, not everything for three."""
+
+from fractions import Fraction
+
+import numpy as np
+import sympy as sp
+
+from ...core.claims import Kind, Relation, Sides, claim
+from ...core.derivation import Derivation
+from ...core.sources import cite
+from ...ldam.margins import LDAM_EXPONENT, power_shares
+
+F, HALF = Fraction, Fraction(1, 2)
+# pairwise margins m_jl; classes 0 and 1 are close to each other, class 2 is far from both
+CLOSE_PAIR = ((0, 1, 3), (1, 0, 3), (3, 3, 0))
+CYCLE = ((0, 1, 5), (5, 0, 1), (1, 5, 0))
+FOUR = ((0, 2, 1, 4), (1, 0, 3, 2), (5, 1, 0, 2), (2, 4, 1, 0))
+FIVE = ((0, 3, 1, 4, 1), (5, 0, 9, 2, 6), (5, 3, 0, 5, 8), (9, 7, 9, 0, 3), (2, 3, 8, 4, 0))
+
+
+@claim(
+    "ldam.bias_shift",
+    source=cite("cao2019", "Theorem 3"),
+    kind=Kind.SYMBOLIC,
+    formula="b1 = (γ1* - γ1')/2, b2 = -b1 moves the margins (γ1', γ2') to (γ1*, γ2*), both > 0",
+    wrong={"without the half": {"half": 1}, "opposite sign": {"half": F(-1, 2)}},
+    exhaustive=True,
+    assumptions=("two classes", "γ1', γ2' > 0: data separated without the bias"),
+)
+def bias_shift(half=HALF, printed=False):
+    """The stated bias turns any positive margins of two classes into the optimal split of their sum."""
+    g1, g2, n1, n2 = sp.symbols("gamma1' gamma2' n1 n2", positive=True)
+    target = (g1 + g2) * power_shares(np.array([n1, n2], dtype=object), LDAM_EXPONENT)
+    b1 = half * (target[0] - g1)
+    b2 = -b1
+    names = target[::-1] if printed else target
+    return (
+        Derivation()
+        .positive("both targets are positive", target[0] * target[1])
+        .equal("class 2 gets", g2 + b2 - b1, names[1])
+        .equal("class 1 gets", g1 + b1 - b2, names[0])
+    )
+
+
+@claim(
+    "ldam.bias_shift_as_printed",
+    source=cite("cao2019", "proof of Theorem 3, App. A"),
+    kind=Kind.SYMBOLIC,
+    formula="after the shift class 1 has margin γ2*",
+    expected="fails",
+    corrected_by="ldam.bias_shift",
+    right={"printed": False},
+    wrong={"and without the half": {"half": 1}},
+)
+def bias_shift_as_printed(printed=True, half=HALF):
+    """A sentence of the proof gives class 1 the margin γ2* (a slip: it is γ1*)."""
+    return bias_shift(half, printed)
+
+
+@claim(
+    "ldam.bias_realises_every_split",
+    source=cite("cao2019", "Sec. 3.1, two classes; read for K >= 3"),
+    kind=Kind.EXACT,
+    relation=Relation.AT_LEAST,
+    formula="for every split of Σ γ_j there is a bias with class margins γ (largest reachable multiple t >= 1)",
+    cases=(
+        {"pairwise": ((0, 1), (1, 0)), "target": (F(1, 2), F(3, 2))},
+        {"pairwise": CLOSE_PAIR, "target": (F(5, 3),) * 3},
+    ),
+    expected="fails",
+    corrected_by="ldam.bias_cycle_condition",
+    right={"pairwise": ((0, 1), (1, 0)), "target": (F(1, 2), F(3, 2))},
+    wrong={"another triple": {"pairwise": CYCLE, "target": (F(1), F(1), F(3))}},
+)
+def bias_realises_every_split(pairwise, target):
+    """A bias can split the sum of the class margins at will; true for two classes, false for three.
+
+    The counterexample: margins (1, 1, 3), target (5/3, 5/3, 5/3). Classes 0 and 1 have pairwise margins adding up to 2,
+    whatever the bias, so they cannot both have 5/3: at most 3/5 of the target is reachable.
+    """
+    from ...ldam.programs import tightest_cycle
+
+    ratio, cycle = tightest_cycle(pairwise, target)
+    return Sides(ratio, 1, note=f"the cycle of classes {cycle} bounds every bias")
+
+
+@claim(
+    "ldam.bias_cycle_condition",
+    source=cite("tailbound", "linear-programming duality"),
+    kind=Kind.CONVEX,
+    formula="max t with t γ_j <= m_jl + b_j - b_l for some b = min over directed cycles of Σ m_jl / Σ γ_j",
+    relation=Relation.EQUAL,
+    rtol=1e-7,
+    cases=(
+        {"pairwise": ((0, 1), (2, 0)), "target": (1, 2)},
+        {"pairwise": CLOSE_PAIR, "target": (1, 1, 1)},
+        {"pairwise": CYCLE, "target": (1, 1, 1)},
+        {"pairwise": FOUR, "target": (1, 1, 2, 3)},
+        {"pairwise": FIVE, "target": (2, 1, 1, 3, 1)},
+    ),
+    wrong={"pairs only": {"longest": 2}},
+)
+def bias_cycle_condition(pairwise, target, longest=None):
+    """A bias realises class margins γ exactly when no directed cycle asks more than its pairwise margins add up to.
+
+    The linear program over biases and the enumeration of cycles agree. For two classes the condition is γ1 + γ2 <= β.
+    """
+    from ...ldam.programs import largest_reachable_multiple, tightest_cycle
+
+    computed, certificate = largest_reachable_multiple(np.array(pairwise, dtype=float), np.array(target, dtype=float))
+    stated, cycle = tightest_cycle(pairwise, [F(t) for t in target], longest=longest)
+    return Sides(
+        computed, float(stated), uncertainty=certificate.gap, note=f"cycle {cycle}, duality gap {certificate.gap:.1e}"
+    )
+
+
+def _separable(minority: int, majority: int, dimension: int) -> tuple[np.ndarray, np.ndarray]:
+    """Well-spread points of two separable classes; a low-discrepancy sequence, nothing random."""
+    labels = np.repeat([1.0, -1.0], [minority, majority])
+    steps = np.sqrt(np.array([2, 3, 5, 7, 11, 13][:dimension]))
+    spread = np.outer(np.arange(1, minority + majority + 1), steps) % 1 - 0.5
+    spread[:, 0] += labels * 0.75
+    return spread, labels
+
+
+@claim(
+    "ldam.svm_bias_path",
+    source=cite("tailbound", "Cao et al., Sec. 3.1, and Kini et al. (2021), CS-SVM"),
+    kind=Kind.CONVEX,
+    formula="margins of the CS-SVM at δ = (n_-/n_+)^(1/4) = margins of the SVM after the bias shift of Theorem 3",
+    relation=Relation.EQUAL,
+    atol=1e-6,
+    cases=(
+        {"minority": 3, "majority": 12, "dimension": 2},
+        {"minority": 4, "majority": 64, "dimension": 4},
+        {"minority": 2, "majority": 32, "dimension": 6},
+    ),
+    wrong={
+        "without an intercept": {"intercept": "none"},
+        "penalised intercept": {"intercept": "penalised"},
+        "ratio to the power 1/2": {"power": 0.5},
+        "majority favoured": {"power": -0.25},
+    },
+)
+def svm_bias_path(minority, majority, dimension, intercept="free", power=0.25):
+    """On separable data the n^(-1/4) split is the cost-sensitive SVM with margin ratio (n_-/n_+)^(1/4).
+
+    With a free, unpenalised intercept it keeps the direction of the plain SVM and the sum of the two margins.
+    """
+    from ...ldam.programs import cost_sensitive_svm
+
+    features, labels = _separable(minority, majority, dimension)
+
+    def margins(ratio):
+        w, b, certificate = cost_sensitive_svm(features, labels, ratio, intercept=intercept)
+        scores = labels * (features @ w + b) / np.linalg.norm(w)
+        return np.array([scores[labels > 0].min(), scores[labels < 0].min()]), w / np.linalg.norm(w), certificate
+
+    plain, direction, _ = margins(1.0)
+    shifted, same_direction, certificate = margins((majority / minority) ** power)
+    target = plain.sum() * power_shares(np.array([minority, majority], dtype=float), LDAM_EXPONENT)
+    note = f"duality gap {certificate.gap:.1e}"
+    return Sides([*shifted, direction @ same_direction], [*target, 1.0], note=note)

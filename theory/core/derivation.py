@@ -1,0 +1,153 @@
+"""Symbolic derivations: steps that ``explain`` prints and ``verify`` checks, one object for two uses.
+
+A step relates two sympy expressions. Its symbols carry their domain as assumptions (``positive=True`` and the like), so
+a step that holds, holds for every value in the domain. A step is refuted by exact rational values of the symbols at
+which the sides differ, found in order of size; it is unsettled when neither succeeds.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import product
+
+import sympy as sp
+
+from .errors import InputError
+
+__all__ = ["Derivation", "Step", "StepOutcome"]
+
+_DIGITS = 40
+_ZERO = sp.Float("1e-30", _DIGITS)
+_POSITIVE_VALUES = [Fraction(v) for v in ("1", "2", "3", "1/2", "5", "7/3", "1/100", "100")]
+_REAL_VALUES = [Fraction(v) for v in ("1", "-1", "2", "1/2", "-2", "3")]
+_MAX_POINTS = 300
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of a derivation: ``left relation right``, with the reason in words."""
+
+    text: str
+    left: sp.Expr
+    relation: str
+    right: sp.Expr
+
+    def __str__(self) -> str:
+        return f"{sp.sstr(self.left)} {self.relation} {sp.sstr(self.right)}"
+
+    def decide(self) -> "StepOutcome":
+        """Prove the step, refute it at a point, or give up."""
+        difference = sp.sympify(self.left) - sp.sympify(self.right)
+        point = _counterexample(difference, self.relation)
+        if point is not None:
+            at = ", ".join(f"{symbol} = {value}" for symbol, value in sorted(point.items(), key=str))
+            left, right = (sp.N(sp.sympify(side).subs(point), 8) for side in (self.left, self.right))
+            where = f"at {at}: " if at else ""
+            return StepOutcome(self, False, f"{where}{left} {self.relation} {right} is false")
+        if _prove(difference, self.relation):
+            return StepOutcome(self, True, "difference simplifies to 0" if self.relation == "=" else "sign follows")
+        return StepOutcome(self, None, "could neither simplify nor refute")
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """What became of a step: `holds` is True, False, or None when undecided."""
+
+    step: Step
+    holds: bool | None
+    reason: str
+
+
+class Derivation:
+    """A chain of steps; it holds when every step does.
+
+    The last step is the statement itself, the earlier ones say why. Methods return the derivation, so that steps chain.
+
+    Example:
+        >>> x = sp.Symbol("x", positive=True)
+        >>> steps = Derivation().equal("expand", (x + 1) ** 2, x**2 + 2 * x + 1).positive("hence", (x + 1) ** 2 - x**2)
+        >>> [outcome.holds for outcome in steps.decide()]
+        [True, True]
+    """
+
+    def __init__(self):
+        self.steps: list[Step] = []
+
+    def equal(self, text: str, left, right) -> "Derivation":
+        """Add ``left = right`` for all values of the symbols."""
+        return self._add(text, left, "=", right)
+
+    def positive(self, text: str, left, right=0) -> "Derivation":
+        """Add ``left > right`` for all values of the symbols."""
+        return self._add(text, left, ">", right)
+
+    def nonnegative(self, text: str, left, right=0) -> "Derivation":
+        """Add ``left ≥ right`` for all values of the symbols."""
+        return self._add(text, left, "≥", right)
+
+    def decide(self) -> list[StepOutcome]:
+        """Decide each step in turn."""
+        if not self.steps:
+            raise InputError("a derivation needs at least one step, got none; add equal(), positive() or nonnegative()")
+        return [step.decide() for step in self.steps]
+
+    def _add(self, text, left, relation, right) -> "Derivation":
+        left, right = sp.sympify(left), sp.sympify(right)
+        for side in (left, right):
+            if side.has(sp.nan, sp.zoo) or (side.has(sp.oo, -sp.oo) and left != right and relation != "="):
+                raise InputError(f"step {text!r} has an undefined side: {side}")
+        self.steps.append(Step(text, left, relation, right))
+        return self
+
+
+def _false(value: sp.Expr, relation: str) -> bool:
+    """Whether ``value relation 0`` is certainly false, given 40 digits of a real value."""
+    number = sp.N(value, _DIGITS)
+    if number.has(sp.nan, sp.zoo):
+        return False
+    if not number.is_real:
+        return number.is_complex is True and abs(sp.im(number)) > _ZERO
+    if relation == "=":
+        return bool(abs(number) > _ZERO)
+    return bool(number < -_ZERO)
+
+
+def _counterexample(difference: sp.Expr, relation: str) -> dict | None:
+    for point in _points(difference):
+        if _false(difference.subs(point), relation):
+            return point
+    if relation == ">" and sp.simplify(difference) == 0:
+        return next(_points(difference))
+    return None
+
+
+def _points(expression: sp.Expr) -> Iterator[dict]:
+    """Yield exact values of the free symbols, the small and plain ones first."""
+    symbols = sorted(expression.free_symbols, key=str)
+    values = [[v for v in _candidates(s)] for s in symbols]
+    ranked = sorted(product(*(range(len(v)) for v in values)), key=lambda ranks: (sum(ranks), ranks))
+    for ranks in ranked[:_MAX_POINTS]:
+        yield {s: sp.Rational(v[r].numerator, v[r].denominator) for s, v, r in zip(symbols, values, ranks, strict=True)}
+
+
+def _candidates(symbol: sp.Symbol) -> list[Fraction]:
+    values = _POSITIVE_VALUES if symbol.is_positive else _REAL_VALUES
+    return [v for v in values if v.denominator == 1] if symbol.is_integer else values
+
+
+def _prove(difference: sp.Expr, relation: str) -> bool:
+    if relation == "=":
+        return any(sp.sympify(reduce(difference)) == 0 for reduce in (_rational, sp.simplify, _expanded))
+    for reduce in (lambda e: e, _rational, sp.factor, sp.simplify):
+        reduced = reduce(difference)
+        if (reduced.is_positive if relation == ">" else reduced.is_nonnegative) is True:
+            return True
+    return False
+
+
+def _rational(expression: sp.Expr) -> sp.Expr:
+    return sp.factor(sp.cancel(sp.together(sp.powsimp(sp.powdenest(expression)))))
+
+
+def _expanded(expression: sp.Expr) -> sp.Expr:
+    return sp.simplify(sp.expand_log(sp.expand(expression, power_exp=True), force=False))

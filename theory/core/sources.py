@@ -1,0 +1,27 @@
+"""The papers whose statements are checked, by key."""
+
+from .errors import InputError, nearest
+
+__all__ = ["PAPERS", "cite"]
+
+PAPERS = {
+    "cao2019": "Cao et al. (2019), LDAM, arXiv:1906.07413v2",
+    "cortes2025": "Cortes et al. (2025), IMMAX, arXiv:2502.10381",
+    "cui2019": "Cui et al. (2019), class-balanced loss, CVPR",
+    "hasegawa2025": "Hasegawa and Sato (2025), MLA, arXiv:2409.17582",
+    "kini2021": "Kini et al. (2021), VS-loss, arXiv:2103.01550v3",
+    "menon2021": "Menon et al. (2021), logit adjustment, arXiv:2007.07314",
+    "tailbound": "derived here",
+}
+
+
+def cite(paper: str, where: str = "") -> str:
+    """Return the source of a statement: the paper and its theorem, equation or section.
+
+    Example:
+        >>> cite("cao2019", "Theorem 2")
+        'Cao et al. (2019), LDAM, arXiv:1906.07413v2, Theorem 2'
+    """
+    if paper not in PAPERS:
+        raise InputError(f"unknown paper {paper!r}; {nearest(paper, PAPERS)}")
+    return ", ".join(part for part in (PAPERS[paper], where) if part)
