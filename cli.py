@@ -1,10 +1,12 @@
 """The command line: data on stdout, progress and errors on stderr, exit code 2 for bad input."""
 
+import io
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -16,27 +18,56 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="tailbound",
     help="Decides the theory of learning from imbalanced classes by computation; derives constants from what holds.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+_USAGE_ERROR = typer.BadParameter.__mro__[1]  # click's UsageError, which newer versions of typer keep to themselves
 _PIPE_WIDTH = 160
 _VERDICT_STYLE = {"proved": "green", "confirmed": "cyan", "refuted": "magenta", "unsettled": "yellow"}
 _SHOWN_CLASSES = 12
+_SHOWN_COMMAND = 120
+_LONGEST_INT = 300  # digits; float() reads more of them faster, and int() refuses 4300
 
 
 def main() -> None:
     """Run the command line; bad input ends in one line on stderr and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name the terminal cannot show is no reason to fail
     try:
-        app()
+        try:
+            command = typer.main.get_command(app)
+            with command.make_context("tailbound", sys.argv[1:] or ["--help"]) as context:
+                command.invoke(context)
+        finally:
+            sys.stdout.flush()
+    except typer.Exit as finished:
+        sys.exit(finished.exit_code)
     except InputError as error:
-        print(f"tailbound: {error}", file=sys.stderr)
-        sys.exit(2)
-    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        _fail(str(error))
+    except _USAGE_ERROR as error:
+        given = shlex.join(["tailbound", *sys.argv[1:]])
+        given = given if len(given) <= _SHOWN_COMMAND else f"{given[:_SHOWN_COMMAND]}…"
+        where = error.ctx.command_path if error.ctx else "tailbound"
+        _fail(f"{' '.join(error.format_message().split()).rstrip('.')} (in: {given}; help: {where} --help)")
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):  # rich has met it first
+            sys.exit(0)
+        raise
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        if isinstance(error, BrokenPipeError):  # the reader of our output has left, as `head` does
+            sys.exit(0)
+        _fail(f"cannot read or write ({error}); make room, or check the permissions")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(message: str) -> NoReturn:
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+    print(f"tailbound: {line}", file=sys.stderr)
+    sys.exit(2)
 
 
 def _version(wanted: bool) -> None:
@@ -173,9 +204,13 @@ def derive(
     """Derive margins, scales, shifts, weights and a schedule from class counts, each with its reason and its claim."""
     from .theory.constants import derive as derive_constants
 
+    if snippet and as_json:
+        raise InputError("derive prints JSON or a snippet, got both --json and --snippet; keep one")
     meaning = _meaning(counts, labels)
     class_counts = _class_counts(source or [], meaning, column, drop_empty, (classes, largest), long_tailed, step)
-    priors = None if test_priors is None else [_number(token, "test_priors") for token in test_priors.split(",")]
+    priors = None if test_priors is None else [
+        _number(token, "test_priors", "pass one for each class, as 0.7,0.3") for token in test_priors.split(",")
+    ]
     constants = derive_constants(
         class_counts, max_margin=max_margin, epochs=epochs, probability=probability, test_priors=priors
     )
@@ -247,12 +282,12 @@ def _class_counts(source: list[str], meaning, column, drop_empty: bool, size: tu
 def _read_source(source: list[str], meaning, column, drop_empty: bool):
     from .theory.core.class_counts import ClassCounts
 
-    tokens = (
-        [token for word in source for token in word.split(",") if token] if not Path(source[0]).exists() else source
-    )
+    if not all(word.strip() for word in source):
+        raise InputError("class counts, a file or a folder must be named, got ''; leave empty arguments out")
+    tokens = source if os.path.exists(source[0]) else [part for word in source for part in word.split(",") if part]
     if all("=" in token for token in tokens):
-        pairs = [token.rsplit("=", 1) for token in tokens]
-        values = [_number(value, f"count of class {name}") for name, value in pairs]
+        pairs = [[part.strip() for part in token.rsplit("=", 1)] for token in tokens]
+        values = [_number(value, f"count of class {name!r}") for name, value in pairs]
         return ClassCounts.from_any(_named(pairs, values), drop_empty=drop_empty)
     if len(source) == 1 and not _is_number(tokens[0]):
         return _read_path(Path(source[0]), meaning, column, drop_empty)
@@ -261,6 +296,8 @@ def _read_source(source: list[str], meaning, column, drop_empty: bool):
 
 def _named(pairs: list[list[str]], values: list) -> dict[str, Any]:
     names = [name for name, _ in pairs]
+    if "" in names:
+        raise InputError(f"class names must not be empty, got '={pairs[names.index('')][1]}'; write name=count")
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise InputError(f"class names must differ, but {twice[0]!r} occurs more than once; merge its counts")
@@ -268,7 +305,7 @@ def _named(pairs: list[list[str]], values: list) -> dict[str, Any]:
 
 
 def _read_path(path: Path, meaning, column, drop_empty: bool):
-    if path.is_dir():
+    if os.path.isdir(path):
         from .nn_validation.core.datasets import class_counts
 
         return class_counts(path, drop_empty=drop_empty)
@@ -285,10 +322,11 @@ def _is_number(token: str) -> bool:
     return True
 
 
-def _number(token: str, name: str) -> int | float:
+def _number(token: str, name: str, remedy: str = "pass counts, one file, or one dataset folder") -> int | float:
     if not _is_number(token):
-        raise InputError(f"{name} must be numbers, got {token!r}; pass counts, one file, or one dataset folder")
-    return int(token) if token.strip().lstrip("+-").isdigit() else float(token)
+        raise InputError(f"{name} must be a number, got {token!r}; {remedy}")
+    digits = token.strip().lstrip("+-")
+    return int(token) if digits.isdigit() and len(digits) < _LONGEST_INT else float(token)
 
 
 def _console():

@@ -53,6 +53,7 @@ _STYLE = {
     "axes.labelsize": 8,
     "axes.titlesize": 8,
     "legend.fontsize": 7.5,
+    "legend.title_fontsize": 7.5,
     "xtick.labelsize": 7.5,
     "ytick.labelsize": 7.5,
     "lines.linewidth": 1.3,

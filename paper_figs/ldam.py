@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
@@ -74,19 +75,22 @@ def binary_bound() -> tuple[Figure, dict[str, pd.DataFrame]]:
         }
     )
 
-    fig = Figure(figsize=(COLUMN, 2.6), layout="constrained")
+    fig = Figure(figsize=(COLUMN, 2.8), layout="constrained")
     ax = fig.subplots()
     ax.axhline(1, color=INK, linewidth=0.6)
     ax.axvline(0.5, color=INK, linewidth=0.6)
     ax.plot(path.rare_share, path.bound_over_equal, color=INK, linestyle=":", linewidth=1.0)
-    for line, curve, mark in zip(LINES, curves, optimum.itertuples(), strict=False):
+    for line, curve, (ratio, share, gain) in zip(LINES, curves, optima, strict=False):
         ax.plot(curve.rare_share, curve.bound_over_equal, **_dashes(line))
-        ax.plot(mark.rare_share, mark.bound_over_equal, **_dot(line), zorder=3, clip_on=False)
-        ax.plot([], [], **line, label=f"{mark.imbalance_ratio:,}".replace(",", " "))
-    ax.annotate("equal split", (0.5, 1.52), (3, 0), textcoords="offset points", color=INK, va="top", fontsize=7.5)
-    ax.set(xlim=(0.2, 0.95), ylim=(0.5, 1.55))
+        ax.plot(share, gain, **_dot(line), zorder=3, clip_on=False)
+        ax.plot([], [], **line, label=str(ratio))
+    _note(ax, "equal split", (0.5, 1.48), (3, 0), va="top")
+    _note(ax, "optima", (0.89, 0.59), (-1, -3), ha="right", va="top")
+    ax.set(xlim=(0.2, 0.95), ylim=(0.5, 1.5))
     ax.set(xlabel="share of the margin given to the rare class", ylabel="bound / bound at equal split")
-    ax.legend(title="imbalance ratio", loc="upper right", title_fontsize=7.5)
+    fig.legend(
+        *ax.get_legend_handles_labels(), title="imbalance ratio", loc="outside upper center", ncols=4, columnspacing=1.2
+    )
     return fig, {"curves": pd.concat(curves), "optimum": optimum, "path": path}
 
 
@@ -130,7 +134,9 @@ def optimal_exponents() -> tuple[Figure, dict[str, pd.DataFrame]]:
         ax.set_yscale("log")
     for line, rule in zip(LINES, RULES, strict=False):
         rows = ratio_table[ratio_table.rule == rule.name]
-        axes[0].plot(rows.imbalance_ratio, rows.margin_ratio, **line, markevery=_nearest(rows.imbalance_ratio, _DECADES))
+        axes[0].plot(
+            rows.imbalance_ratio, rows.margin_ratio, **line, markevery=_nearest(rows.imbalance_ratio, _DECADES)
+        )
         for ax, name in zip(axes[1:], sets, strict=True):
             rows = profiles[(profiles["rule"] == rule.name) & (profiles["dataset"] == name)]
             ax.plot(rows["class"], rows.margin_mean_1, **line, markevery=max(1, len(rows) // 10), label=rule.label)
@@ -139,10 +145,10 @@ def optimal_exponents() -> tuple[Figure, dict[str, pd.DataFrame]]:
     _plain_ticks(axes[0].xaxis, (1, 10, 100, 1000))
     _plain_ticks(axes[0].yaxis, (0.1, 0.3, 1, 3, 10, 30))
     for ax, (name, counts) in zip(axes[1:], sets.items(), strict=True):
-        ax.set(xlabel="class, from frequent to rare", ylim=(0.14, 4.6))
-        ax.set_title(f"{name} ({counts.counts[0]} to {counts.counts[-1]} examples)")
+        ax.set(xlabel="class, from frequent to rare", ylim=(0.2, 3))
+        ax.set_title(f"{name}, $n_k$ from {counts.counts[0]} to {counts.counts[-1]}")
         ax.set_xticks((1, 4, 7, 10) if len(counts) == 10 else (1, 25, 50, 75, 100))
-        _plain_ticks(ax.yaxis, (0.25, 0.5, 1, 2, 4))
+        _plain_ticks(ax.yaxis, (0.25, 0.5, 1, 2))
     axes[1].set_ylabel("margin / mean margin")
     fig.legend(*axes[1].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return fig, {"ratio": ratio_table, "profiles": profiles}
@@ -156,6 +162,7 @@ def low_order() -> tuple[Figure, dict[str, pd.DataFrame]]:
     together equal to B. Right: against that total, up to the margin beyond which the term does not exist.
     """
     complexities, totals = np.geomspace(0.01, 10, 61), np.linspace(0.05, 1.9, 75)
+    roots = (0.03, 0.1, 0.5, LINEAR_CLASS)
     edge = largest_margin(2, max_score=1.0, failure_probability=_FAILURE)
     left = pd.concat(
         [
@@ -164,38 +171,31 @@ def low_order() -> tuple[Figure, dict[str, pd.DataFrame]]:
             for value in np.append(complexities, LINEAR_CLASS)
         ]
     ).sort_values(["imbalance_ratio", "root_complexity"])
-    right = pd.concat(
-        [
-            _low_order_rows(100, root_complexity=value, total=total)
-            for value in (0.03, 0.1, 0.5, LINEAR_CLASS)
-            for total in totals
-        ]
-    )
+    right = pd.concat([_low_order_rows(100, root_complexity=value, total=total) for value in roots for total in totals])
 
     fig = Figure(figsize=(PAGE, 2.5), layout="constrained")
-    axes = fig.subplots(1, 2)
+    axes = fig.subplots(1, 2, sharey=True)
     for line, (ratio, rows) in zip(LINES, left.groupby("imbalance_ratio"), strict=False):
         marks = _nearest(rows.root_complexity, (0.01, 0.03, 0.1, 0.3, 1, 3, 10))
         axes[0].plot(rows.root_complexity, rows.over_quarter_rule, **line, markevery=marks, label=f"{ratio:g}")
-    for line, (root, rows) in zip(LINES, right.groupby("root_complexity"), strict=False):
-        axes[1].plot(rows.total, rows.over_quarter_rule, **line, markevery=(4, 10), label=f"{root:g}")
+    for line, root in zip(LINES, roots, strict=False):
+        rows = right[right.root_complexity == root]
+        axes[1].plot(rows.total, rows.over_quarter_rule, **line, markevery=(4, 10), label=_complexity_label(root))
     axes[0].axvline(LINEAR_CLASS, color=INK, linewidth=0.8, linestyle=(0, (4, 2)))
-    axes[0].annotate(
-        "linear class", (LINEAR_CLASS, 2.6), (-3, 0), textcoords="offset points", color=INK, ha="right", fontsize=7.5
-    )
+    _note(axes[0], "linear class", (LINEAR_CLASS, 7), (-3, 0), ha="right")
     axes[1].axvspan(edge, 2.2, color="#e6e6e6", linewidth=0)
-    axes[0].set(xscale="log", xlabel=r"complexity $\sqrt{C(F)}\,/\,B$", ylabel=r"optimal rare / frequent, over $n^{-1/4}$")
+    _note(axes[1], "a margin may leave the domain", ((edge + 2.2) / 2, 2.7), ha="center", va="center", rotation=90)
+    axes[0].set(xscale="log", xlabel=r"complexity $\sqrt{C(F)}\,/\,B$", ylabel="margin ratio / $n^{-1/4}$ ratio")
     axes[1].set(xlabel=r"total margin $(\gamma_1+\gamma_2)\,/\,B$", xlim=(0, 2.2))
-    axes[0].set_title(r"total margin $=B$")
+    axes[0].set(yscale="log", ylim=(0.93, 8), title="total margin $B$")
     axes[1].set_title("imbalance ratio 100")
-    axes[0].legend(title="imbalance ratio", title_fontsize=7.5)
-    axes[1].legend(title=r"complexity $\sqrt{C(F)}\,/\,B$", title_fontsize=7.5, loc="upper left")
+    axes[0].legend(title="imbalance ratio", loc="upper left", bbox_to_anchor=(0.15, 1))
+    axes[1].legend(title=r"complexity $\sqrt{C(F)}\,/\,B$", loc="upper left")
     for ax in axes:
-        ax.set_yscale("log")
         ax.axhline(1, color=INK, linewidth=0.6)
     _plain_ticks(axes[0].xaxis, (0.01, 0.1, 1, 10))
-    _plain_ticks(axes[0].yaxis, (1, 1.5, 2, 3))
-    _plain_ticks(axes[1].yaxis, (1, 2, 3, 5, 10))
+    _plain_ticks(axes[0].yaxis, (1, 1.5, 2, 3, 5))
+    axes[1].set_xticks((0, 0.5, 1, 1.5, 2))
     return fig, {"complexity": left, "total": right}
 
 
@@ -208,14 +208,15 @@ def deferred_weights() -> tuple[Figure, pd.DataFrame]:
     """
     counts = ClassCounts(tuple(np.unique(np.round(np.geomspace(10, 500_000, 141)).astype(int)).tolist()))
     tables = []
-    for beta in (None, *_BETAS):
-        weights = class_weights(counts) if beta is None else class_weights(counts, rule="effective", beta=beta)
-        sizes = counts.array if beta is None else effective_number(counts.array, beta)
+    for beta in (1, *_BETAS):  # the effective number at beta → 1 is the count: the inverse rule
+        rule = "inverse" if beta == 1 else "effective"
+        weights = class_weights(counts, rule=rule, beta=beta)
+        sizes = counts.array if beta == 1 else effective_number(counts.array, beta)
         tables.append(
             pd.DataFrame(
                 {
-                    "rule": "inverse" if beta is None else "effective",
-                    "beta": "" if beta is None else f"{beta:g}",
+                    "rule": rule,
+                    "beta": float(beta),
                     "count": counts.counts,
                     "weight_over_largest": weights / weights[-1],
                     "weight_times_count": counts.array / sizes,
@@ -223,29 +224,28 @@ def deferred_weights() -> tuple[Figure, pd.DataFrame]:
             )
         )
 
-    fig = Figure(figsize=(PAGE, 2.6), layout="constrained")
+    fig = Figure(figsize=(PAGE, 2.8), layout="constrained")
     axes = fig.subplots(1, 2)
     styles = (LINES[-1], *LINES[:-1])
-    for line, table in zip(styles, tables, strict=True):
-        beta = table.beta.iloc[0]
-        label = rf"effective, $\beta={beta}$" if beta else r"inverse $1/n$"
+    for line, table, beta in zip(styles, tables, (1, *_BETAS), strict=True):
+        label = r"inverse $1/n$" if beta == 1 else rf"effective, $\beta={beta:g}$"
         marks = _nearest(table["count"], (10, 100, 1000, 10_000, 100_000))
         axes[0].plot(table["count"], table.weight_over_largest, **line, markevery=marks, label=label)
         axes[1].plot(table["count"], table.weight_times_count, **line, markevery=marks)
     axes[1].axvspan(50, 5000, color="#eeeeee", linewidth=0, zorder=0)
-    axes[1].annotate("CIFAR-10-LT", (500, 3e4), ha="center", color=INK, fontsize=7.5)
+    _note(axes[1], "class sizes of\nCIFAR-10-LT", (500, 5e4), ha="center", va="top")
     for ax in axes:
         ax.set(xscale="log", yscale="log", xlabel="examples $n$ of the class")
         _plain_ticks(ax.xaxis, (10, 100, 1000, 10_000, 100_000))
         _plain_ticks(ax.yaxis, (1, 10, 100, 1000, 10_000, 100_000))
     axes[0].set_ylabel("weight / weight at 500k examples")
     axes[1].set_ylabel("weight / inverse weight")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return fig, pd.concat(tables)
 
 
 _DECADES = (1, 10, 100, 1000)
-_BETAS = (0.9, 0.99, 0.999, 0.9999, 0.999999)
+_BETAS = (0.999999, 0.9999, 0.999, 0.99, 0.9)
 _FAILURE = 0.05
 
 
@@ -265,6 +265,15 @@ def _low_order_rows(ratio: int, *, root_complexity: float, total: float) -> pd.D
     without = optimal_margins(counts, total=total)
     row = {"imbalance_ratio": ratio, "root_complexity": root_complexity, "total": total, "frequent": common}
     return pd.DataFrame([row | {"rare": rare, "over_quarter_rule": (rare / common) / (without[1] / without[0])}])
+
+
+def _complexity_label(root_complexity: float) -> str:
+    return f"{root_complexity:g}" + " (linear class)" * (root_complexity == LINEAR_CLASS)
+
+
+def _note(ax: Axes, text: str, at: tuple[float, float], offset: tuple[float, float] = (0, 0), **style) -> None:
+    """Write `text` near a data point, moved by some points."""
+    ax.annotate(text, at, offset, textcoords="offset points", color=INK, fontsize=7.5, **style)
 
 
 def _dashes(line: dict) -> dict:

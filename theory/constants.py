@@ -208,7 +208,7 @@ def _margins(counts: ClassCounts, max_margin: float, gap: float, test_priors) ->
         **fits,
     )
     if test_priors is not None:
-        margins = optimal_margins(counts, test_priors=np.asarray(test_priors, dtype=float))
+        margins = optimal_margins(counts, test_priors=test_priors)
         yield _constant(
             "ldam.margins_test_priors",
             max_margin * margins / margins.max(),
@@ -283,6 +283,7 @@ def _scale(counts: ClassCounts, max_margin: float, probability: float) -> Iterat
 
 
 def _deferred(counts: ClassCounts, epochs: int) -> Iterator[Constant]:
+    span = {"low": 0.0, "high": float(len(counts)), "range_reason": "positive weights that sum to K"}
     yield _constant(
         "drw.weights",
         class_weights(counts, rule="inverse"),
@@ -290,6 +291,7 @@ def _deferred(counts: ClassCounts, epochs: int) -> Iterator[Constant]:
         "makes the second stage minimise the balanced training risk (Algorithm 1)",
         Origin.THEOREM,
         "ldam.reweighted_risk",
+        **span,
     )
     yield _constant(
         "drw.weights_effective",
@@ -298,6 +300,7 @@ def _deferred(counts: ClassCounts, epochs: int) -> Iterator[Constant]:
         "the released code's rule: between no weighting (β = 0) and inverse frequency (β → 1)",
         Origin.CONVENTION,
         "ldam.effective_number_limits",
+        **span,
     )
     yield _constant(
         "drw.switch_epoch",
@@ -307,7 +310,7 @@ def _deferred(counts: ClassCounts, epochs: int) -> Iterator[Constant]:
         Origin.CONVENTION,
         "ldam.reweighted_risk",
         1,
-        epochs - 1,
+        int(epochs) - 1,
         "no theory: the paper reports that weighting from the start under-fits frequent classes",
     )
 
@@ -336,6 +339,9 @@ def _adjustments(counts: ClassCounts) -> Iterator[Constant]:
         "consistent for the balanced error; fades when training runs past zero error",
         Origin.THEOREM,
         "vs_loss.la_consistency",
+        2.5 * float(np.log(counts.priors.min())),
+        0.0,
+        "τ log π_k for τ from 0 to 2.5, the largest tuned value",
     )
     yield _constant(
         "cdt.gamma",
@@ -400,6 +406,9 @@ def _adjustments(counts: ClassCounts) -> Iterator[Constant]:
         "as for la.iota",
         Origin.SWEEP,
         "vs_loss.initial_weight",
+        1.5 * float(np.log(counts.priors.min())),
+        0.0,
+        "τ log π_k for τ from 0 to 1.5, the largest tuned value",
     )
     if len(counts) == 2:
         yield _constant(

@@ -58,14 +58,17 @@ def vs_loss(logits: np.ndarray, labels: np.ndarray, parameters: VSParameters) ->
         parameters: Δ, ι, ω, shapes (K,).
 
     Raises:
-        InputError: for shapes that do not match.
+        InputError: for shapes that do not match or labels outside 0..K-1.
     """
     logits, labels = np.asarray(logits, dtype=float), np.asarray(labels)
-    if logits.ndim != 2 or labels.shape != logits.shape[:1] or parameters.delta.shape != logits.shape[1:]:
+    shapes = [np.shape(parameter) for parameter in parameters]
+    if logits.ndim != 2 or labels.shape != logits.shape[:1] or any(shape != logits.shape[1:] for shape in shapes):
         raise InputError(
             "logits (N, K), labels (N,) and parameters (K,) must agree, "
-            f"got {logits.shape}, {labels.shape}, {parameters.delta.shape}"
+            f"got {logits.shape}, {labels.shape}, {', '.join(map(str, shapes))}"
         )
+    if labels.dtype.kind not in "iu" or (len(labels) and not (0 <= labels.min() and labels.max() < logits.shape[1])):
+        raise InputError(f"labels must be integers in 0..{logits.shape[1] - 1}, got {np.unique(labels)[:5].tolist()}")
     adjusted = parameters.delta * logits + parameters.iota
     return parameters.omega[labels] * (logsumexp(adjusted, axis=1) - adjusted[np.arange(len(labels)), labels])
 

@@ -13,6 +13,7 @@ from .errors import InputError, require_in
 __all__ = ["MAX_COUNT", "ClassCounts"]
 
 MAX_COUNT = 10**12 - 1
+_MAX_CLASSES = 10**6
 _SHOWN = 5
 
 
@@ -193,7 +194,7 @@ class ClassCounts:
             >>> ClassCounts.long_tailed(100, num_classes=10, largest=5000).counts
             (5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50)
         """
-        _check_profile(imbalance_ratio, num_classes)
+        _check_profile(imbalance_ratio, num_classes, largest)
         smallest_share = 1.0 / imbalance_ratio
         return cls(tuple(int(largest * smallest_share ** (k / (num_classes - 1.0))) for k in range(num_classes)))
 
@@ -208,15 +209,16 @@ class ClassCounts:
             >>> ClassCounts.step(10, num_classes=4, largest=50).counts
             (50, 50, 5, 5)
         """
-        _check_profile(imbalance_ratio, num_classes)
+        _check_profile(imbalance_ratio, num_classes, largest)
         majority = num_classes - num_classes // 2
         return cls((largest,) * majority + (int(largest * (1.0 / imbalance_ratio)),) * (num_classes // 2))
 
 
-def _check_profile(imbalance_ratio: float, num_classes: int) -> None:
+def _check_profile(imbalance_ratio: float, num_classes: int, largest: int) -> None:
     require_in(imbalance_ratio, "imbalance_ratio (n_max / n_min)", 1, MAX_COUNT)
-    if num_classes < 2:
-        raise InputError(f"num_classes must be >= 2, got {num_classes}")
+    for name, value, low, high in (("num_classes", num_classes, 2, _MAX_CLASSES), ("largest", largest, 1, MAX_COUNT)):
+        if not low <= value <= high:
+            raise InputError(f"{name} must lie in {low}..{high}, got {reprlib.repr(value)}")
 
 
 def _as_list(counts: Any) -> list:

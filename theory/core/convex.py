@@ -42,12 +42,15 @@ class Infeasible(ConvexError):  # noqa: N818 - reads as what was proved
     """
 
     def __init__(self, farkas: np.ndarray, reach: float):
-        super().__init__(
-            f"the constraints contradict each other: a Farkas certificate excludes every point of size below "
-            f"{reach:.1e}; relax a constraint"
-        )
+        super().__init__(farkas, reach)
         self.farkas = farkas
         self.reach = reach
+
+    def __str__(self) -> str:
+        return (
+            "the constraints contradict each other: a Farkas certificate excludes every point of size below "
+            f"{self.reach:.1e}; relax a constraint"
+        )
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,8 @@ def solve(problem: cp.Problem, *, tolerance: float = 1e-8) -> Certificate:
         (True, True, True)
     """
     require_positive(tolerance, "tolerance")
-    _require_convex(problem)
     problem._clear_solution()
+    _require_convex(problem)
     chain: Any
     try:
         data, chain, inverse_data = problem.get_problem_data(cp.CLARABEL, solver_opts={})
@@ -123,7 +126,7 @@ def solve(problem: cp.Problem, *, tolerance: float = 1e-8) -> Certificate:
         )
     conic = certify(data, solution.x, solution.z, tolerance=tolerance)
     sign = -1.0 if isinstance(problem.objective, cp.Maximize) else 1.0
-    offset = inverse_data[-1][OFFSET]
+    offset = float(inverse_data[-1][OFFSET])
     value = sign * (conic.value + offset)
     bound = conic.bound + offset - 4 * _EPS * (abs(conic.bound) + abs(offset))
     problem.unpack_results(solution, chain, inverse_data)
@@ -331,9 +334,10 @@ def _shift(v: np.ndarray, dims: Any, *, dual: bool) -> tuple[np.ndarray, np.ndar
             x, y, z = x - y, -x, z
         inside = (y > 0) & (z > 0)
         y, z = np.where(inside, y, 1.0), np.where(inside, z, 1.0)
-        return inside & (x <= y * np.log(z / y))
+        with np.errstate(over="ignore", divide="ignore"):  # the limits ±inf compare as they should
+            return inside & (x <= y * np.log(z / y))
 
-    add(_least(in_exponential, _top_rows(blocks)), np.tile(direction, dims.exp))
+    add(_least(in_exponential, np.abs(blocks).max(axis=0, initial=0.0)), np.tile(direction, dims.exp))
     for weights in [*((a, 1 - a) for a in dims.p3d), *dims.pnd]:
         block, powers = take(len(weights) + 1), np.array(weights)
         base = powers if dual else np.ones(powers.size)
@@ -342,12 +346,8 @@ def _shift(v: np.ndarray, dims: Any, *, dual: bool) -> tuple[np.ndarray, np.ndar
             means = np.prod(np.maximum(0.0, (block[:-1, None] + t) / base[:, None]) ** powers[:, None], axis=0)
             return (block[:-1].min() + t >= 0) & (means >= abs(block[-1]))
 
-        add(_least(in_power, _top_rows(block[:, None])), np.append(np.ones(powers.size), 0.0))
+        add(_least(in_power, np.abs(block).max(keepdims=True)), np.append(np.ones(powers.size), 0.0))
     return np.concatenate(shifts), np.concatenate(directions)
-
-
-def _top_rows(blocks: np.ndarray) -> np.ndarray:
-    return np.abs(blocks).max(axis=0, initial=0.0)
 
 
 def _least(inside: Callable[[np.ndarray], np.ndarray], size: np.ndarray) -> np.ndarray:

@@ -102,6 +102,8 @@ def read_counts(
         raise InputError(f"{path}: cannot be read ({error.strerror or _line(error)})") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    except ValueError as error:  # a path that no file can have, a number of more digits than Python reads
+        raise InputError(f"{path}: cannot be read ({_line(error)}); check the path and the values") from None
 
 
 def _read_text(path: Path, meaning: Meaning | None, column: str | None):

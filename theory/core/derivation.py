@@ -19,7 +19,7 @@ __all__ = ["Derivation", "Step", "StepOutcome"]
 _DIGITS = 40
 _ZERO = sp.Float("1e-30", _DIGITS)
 _POSITIVE_VALUES = [Fraction(v) for v in ("1", "2", "3", "1/2", "5", "7/3", "1/100", "100")]
-_REAL_VALUES = [Fraction(v) for v in ("1", "-1", "2", "1/2", "-2", "3")]
+_REAL_VALUES = [Fraction(v) for v in ("1", "-1", "0", "2", "1/2", "-2", "3")]
 _MAX_POINTS = 300
 
 
@@ -109,6 +109,8 @@ def _false(value: sp.Expr, relation: str) -> bool:
         return number.is_complex is True and abs(sp.im(number)) > _ZERO
     if relation == "=":
         return bool(abs(number) > _ZERO)
+    if relation == ">" and abs(number) <= _ZERO:
+        return sp.simplify(value) == 0
     return bool(number < -_ZERO)
 
 
@@ -131,8 +133,13 @@ def _points(expression: sp.Expr) -> Iterator[dict]:
 
 
 def _candidates(symbol: sp.Symbol) -> list[Fraction]:
+    """Plain values that meet every assumption of the symbol."""
     values = _POSITIVE_VALUES if symbol.is_positive else _REAL_VALUES
-    return [v for v in values if v.denominator == 1] if symbol.is_integer else values
+    return [v for v in values if _in_domain(sp.Rational(v.numerator, v.denominator), symbol)]
+
+
+def _in_domain(value: sp.Rational, symbol: sp.Symbol) -> bool:
+    return all(getattr(value, f"is_{name}") is truth for name, truth in symbol.assumptions0.items())
 
 
 def _prove(difference: sp.Expr, relation: str) -> bool:

@@ -28,7 +28,7 @@ def require_positive(value, name: str) -> None:
 def require_in(value: float, name: str, low: float, high: float) -> None:
     """Raise `InputError` unless ``low <= value <= high`` (NaN never is)."""
     if not (isinstance(value, Real) and not math.isnan(value) and low <= value <= high):
-        raise InputError(f"{name} must lie in [{low:g}, {high:g}], got {value!r}")
+        raise InputError(f"{name} must lie in [{low:.12g}, {high:.12g}], got {value!r}")
 
 
 def nearest(name: str, known) -> str:

@@ -75,8 +75,8 @@ def expectation(function: Callable[[np.ndarray], np.ndarray], *, kinks: Sequence
             kink, or a layer much thinner than 1.
 
     Example:
-        >>> expectation(lambda g: np.maximum(1 - g, 0), kinks=[1])
-        1.083315470587...
+        >>> round(expectation(lambda g: np.maximum(1 - g, 0), kinks=[1]), 12)
+        1.083315470588
     """
     cuts = np.asarray(kinks, dtype=float)
     if cuts.ndim != 1 or np.isnan(cuts).any():

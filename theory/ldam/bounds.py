@@ -133,9 +133,13 @@ def balanced_error_bound(
         >>> round(balanced_error_bound(np.array([0.5, 1.5]), counts, complexity=1e-3, max_score=2.0), 3)
         0.265
     """
-    losses = np.broadcast_to(np.asarray(margin_losses, dtype=float), (len(class_counts),))
+    losses = np.asarray(margin_losses, dtype=float)
+    if losses.shape not in ((), (len(class_counts),)):
+        raise InputError(
+            f"margin_losses must be a number or one for each of {len(class_counts)} classes, got shape {losses.shape}"
+        )
     if not ((losses >= 0) & (losses <= 1)).all():
-        raise InputError(f"margin_losses must lie in [0, 1], got {losses.tolist()[:5]}")
+        raise InputError(f"margin_losses must lie in [0, 1], got {np.ravel(losses)[:5].tolist()}")
     term = complexity_term(margins, class_counts, complexity=complexity, bound=bound)
     if bound == "per_class":
         low_order = low_order_term(

@@ -11,7 +11,7 @@ import cvxpy as cp
 import numpy as np
 
 from ..core.convex import Certificate, solve
-from ..core.errors import InputError
+from ..core.errors import InputError, nearest, require_positive
 
 __all__ = [
     "bias_optimal_margins",
@@ -22,6 +22,7 @@ __all__ = [
     "tightest_cycle",
 ]
 
+INTERCEPTS = ("free", "none", "penalised")
 _TOLERANCE = 1e-7  # of violations and gaps, relative; Clarabel stalls near 1e-8 on powers and semidefinite cones
 
 
@@ -135,6 +136,9 @@ def cost_sensitive_svm(
     Source:
         Kini et al. (2021), arXiv:2103.01550 (CS-SVM).
     """
+    if intercept not in INTERCEPTS:
+        raise InputError(f"unknown intercept {intercept!r}; {nearest(intercept, INTERCEPTS)}")
+    require_positive(margin_ratio, "margin_ratio")
     w, b = cp.Variable(features.shape[1]), cp.Variable()
     required = np.where(labels > 0, margin_ratio, 1.0)
     constraints: list = [cp.multiply(labels, features @ w + b) >= required]

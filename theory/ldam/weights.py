@@ -1,5 +1,7 @@
 """Deferred re-weighting: class weights, their limits, and the schedule that switches them on."""
 
+from numbers import Integral
+
 import numpy as np
 
 from ..core.class_counts import ClassCounts
@@ -63,8 +65,10 @@ def switch_epoch(epochs: int) -> int:
     Source:
         Cao et al. (2019), Sec. 4 (convention; the paper gives no theory of the schedule).
     """
-    if epochs < 2:
-        raise InputError(f"epochs must be >= 2 for a deferred schedule, got {epochs}")
+    if not isinstance(epochs, Integral) or epochs < 2:
+        raise InputError(f"epochs must be a whole number >= 2 for a deferred schedule, got {epochs!r}")
+    if epochs > 10**9:
+        raise InputError(f"epochs must be at most 10**9, got {reprlib.repr(epochs)}; pass epochs, not steps")
     return min(max(round(SWITCH_FRACTION * epochs), 1), epochs - 1)
 
 
