@@ -73,7 +73,7 @@ def _fail(message: str) -> NoReturn:
 def _version(wanted: bool) -> None:
     if wanted:
         print(__version__)
-        raise typer.Exit
+        raise typer.Exit()
 
 
 @app.callback()
@@ -266,9 +266,8 @@ def _class_counts(source: list[str], meaning, column, drop_empty: bool, size: tu
         if long_tailed is None and step is None:
             return available
         classes, largest = len(available), available.total // len(available)
-    profile = ClassCounts.step if long_tailed is None else ClassCounts.long_tailed
-    ratio = step if long_tailed is None else long_tailed
-    subset = profile(ratio, num_classes=classes, largest=largest)
+    profile, ratio = (ClassCounts.step, step) if step is not None else (ClassCounts.long_tailed, long_tailed)
+    subset = profile(ratio or 0.0, num_classes=classes, largest=largest)
     if available is None:
         return subset
     for name, have, want in zip(available.names, available.counts, subset.counts, strict=True):

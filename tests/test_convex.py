@@ -374,14 +374,21 @@ def test_solve_accepts_no_other_status(monkeypatch, status, named):
 def test_solve_compares_the_objective_with_its_conic_form(monkeypatch):
     problem, _ = linear()
     honest = SolvingChain.invert
-    monkeypatch.setattr(SolvingChain, "invert", lambda *args: _shifted(honest(*args)))
+    monkeypatch.setattr(SolvingChain, "invert", lambda *args: _shifted(honest(*args), 1e-4))
     with pytest.raises(convex.ConvexError, match=r"objective check failed.* is 6\.0003 where"):
         convex.solve(problem)
     assert problem.value is None
 
 
-def _shifted(solution):
-    solution.primal_vars = {name: value + 1e-4 for name, value in solution.primal_vars.items()}
+def test_bound_never_passes_the_objective_the_variables_reach(monkeypatch):
+    honest = SolvingChain.invert
+    monkeypatch.setattr(SolvingChain, "invert", lambda *args: _shifted(honest(*args), -1e-9))
+    proof = convex.solve(linear()[0])
+    assert proof.bound <= proof.value < 6 - 1e-9
+
+
+def _shifted(solution, step):
+    solution.primal_vars = {name: value + step for name, value in solution.primal_vars.items()}
     return solution
 
 
@@ -430,6 +437,8 @@ def test_farkas_certificate_is_checked():
     for wrong in ([1.0, 1.0, 1.0001], [-1.0, -1.0, -1.0], [0.0, 0.0, 0.0], [0.0, 1.0, 1.0]):
         with pytest.raises(convex.ConvexError, match="Farkas"):
             convex.certify_infeasible(data, np.array(wrong))
+    with pytest.raises(convex.ConvexError, match="dual point must be 3 finite"):
+        convex.certify_infeasible(data, [np.nan, 1.0, 1.0])
 
 
 def test_unbounded_is_an_error():

@@ -112,7 +112,7 @@ class Constants:
 @cache
 def ledger() -> dict[str, str]:
     """Verdict of every claim, as recorded by ``python -m tailbound.theory.claim_index`` and checked by the tests."""
-    return json.loads(files(__package__).joinpath("claims/verdicts.json").read_text(encoding="utf-8"))
+    return json.loads(files(str(__package__)).joinpath("claims/verdicts.json").read_text(encoding="utf-8"))
 
 
 def derive(

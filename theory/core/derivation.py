@@ -8,7 +8,8 @@ which the sides differ, found in order of size; it is unsettled when neither suc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import product
+from itertools import islice
+from typing import Any
 
 import sympy as sp
 
@@ -125,11 +126,26 @@ def _counterexample(difference: sp.Expr, relation: str) -> dict | None:
 
 def _points(expression: sp.Expr) -> Iterator[dict]:
     """Yield exact values of the free symbols, the small and plain ones first."""
-    symbols = sorted(expression.free_symbols, key=str)
-    values = [[v for v in _candidates(s)] for s in symbols]
-    ranked = sorted(product(*(range(len(v)) for v in values)), key=lambda ranks: (sum(ranks), ranks))
-    for ranks in ranked[:_MAX_POINTS]:
+    symbols: list[Any] = sorted(expression.free_symbols, key=str)
+    values = [_candidates(symbol) for symbol in symbols]
+    for ranks in islice(_by_sum([len(v) for v in values]), _MAX_POINTS):
         yield {s: sp.Rational(v[r].numerator, v[r].denominator) for s, v, r in zip(symbols, values, ranks, strict=True)}
+
+
+def _by_sum(sizes: list[int]) -> Iterator[tuple[int, ...]]:
+    """Yield all tuples with 0 <= entry < size, smallest sum first."""
+
+    def of_sum(total: int, sizes: list[int]) -> Iterator[tuple[int, ...]]:
+        if not sizes:
+            if total == 0:
+                yield ()
+            return
+        for first in range(min(total + 1, sizes[0])):
+            for rest in of_sum(total - first, sizes[1:]):
+                yield (first, *rest)
+
+    for total in range(sum(size - 1 for size in sizes) + 1):
+        yield from of_sum(total, sizes)
 
 
 def _candidates(symbol: sp.Symbol) -> list[Fraction]:
@@ -138,7 +154,7 @@ def _candidates(symbol: sp.Symbol) -> list[Fraction]:
     return [v for v in values if _in_domain(sp.Rational(v.numerator, v.denominator), symbol)]
 
 
-def _in_domain(value: sp.Rational, symbol: sp.Symbol) -> bool:
+def _in_domain(value: Any, symbol: sp.Symbol) -> bool:
     return all(getattr(value, f"is_{name}") is truth for name, truth in symbol.assumptions0.items())
 
 
@@ -152,9 +168,9 @@ def _prove(difference: sp.Expr, relation: str) -> bool:
     return False
 
 
-def _rational(expression: sp.Expr) -> sp.Expr:
+def _rational(expression: sp.Expr) -> Any:
     return sp.factor(sp.cancel(sp.together(sp.powsimp(sp.powdenest(expression)))))
 
 
-def _expanded(expression: sp.Expr) -> sp.Expr:
+def _expanded(expression: sp.Expr) -> Any:
     return sp.simplify(sp.expand_log(sp.expand(expression, power_exp=True), force=False))

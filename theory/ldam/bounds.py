@@ -70,7 +70,7 @@ def complexity_term(
     return float(4 * np.sqrt(complexity) * inverse_margin_sum(margins, costs, power) ** (1 / power))
 
 
-def largest_margin(num_classes: int, *, max_score: float, failure_probability: float) -> float:
+def largest_margin(num_classes, *, max_score, failure_probability):
     """Largest margin at which the low-order term exists: 2 B · 2^(-δ / 2K).
 
     Beyond it the number under the root of `low_order_term` is negative (claim ``ldam.low_order_domain``).
@@ -167,7 +167,8 @@ def optimal_margins_with_low_order(
 
     Args:
         class_counts: training counts n_k.
-        total: β = Σ γ_k, > 0; every margin must stay inside the term's domain.
+        total: β = Σ γ_k, > 0; every margin must stay inside the term's domain. For two classes and a total up to
+            `largest_margin` the result is the minimum; beyond it a lower value may lie at the edge of the domain.
         complexity: C(F).
         max_score: B.
         failure_probability: δ.
@@ -183,7 +184,11 @@ def optimal_margins_with_low_order(
     require_positive(complexity, "complexity")
     K = len(class_counts)
 
+    top = largest_margin(K, max_score=max_score, failure_probability=failure_probability)
+
     def step(margins: np.ndarray) -> np.ndarray:
+        if margins.max() > top:
+            raise InputError(f"total {total:g} needs a margin above {top:.6g}; lower the total or raise max_score")
         x = np.log(2 * max_score / margins)
         s = np.sqrt(_radicand(margins, K, max_score, failure_probability))
         ratio = margins / (8 * np.sqrt(complexity) * x * s)

@@ -22,7 +22,7 @@ __all__ = [
     "tightest_cycle",
 ]
 
-INTERCEPTS = ("free", "none", "penalised")
+_INTERCEPTS = ("free", "none", "penalised")
 _TOLERANCE = 1e-7  # of violations and gaps, relative; Clarabel stalls near 1e-8 on powers and semidefinite cones
 
 
@@ -136,8 +136,8 @@ def cost_sensitive_svm(
     Source:
         Kini et al. (2021), arXiv:2103.01550 (CS-SVM).
     """
-    if intercept not in INTERCEPTS:
-        raise InputError(f"unknown intercept {intercept!r}; {nearest(intercept, INTERCEPTS)}")
+    if intercept not in _INTERCEPTS:
+        raise InputError(f"unknown intercept {intercept!r}; {nearest(intercept, _INTERCEPTS)}")
     require_positive(margin_ratio, "margin_ratio")
     w, b = cp.Variable(features.shape[1]), cp.Variable()
     required = np.where(labels > 0, margin_ratio, 1.0)
@@ -149,7 +149,7 @@ def cost_sensitive_svm(
     return _value(w), float(_value(b)), certificate
 
 
-def _zero(expression: cp.Expression) -> cp.Constraint:
+def _zero(expression: Any) -> cp.Constraint:
     return cp.Zero(expression)
 
 

@@ -2,6 +2,8 @@
 
 from numbers import Integral
 
+import reprlib
+
 import numpy as np
 
 from ..core.class_counts import ClassCounts
@@ -69,7 +71,7 @@ def switch_epoch(epochs: int) -> int:
         raise InputError(f"epochs must be a whole number >= 2 for a deferred schedule, got {epochs!r}")
     if epochs > 10**9:
         raise InputError(f"epochs must be at most 10**9, got {reprlib.repr(epochs)}; pass epochs, not steps")
-    return min(max(round(SWITCH_FRACTION * epochs), 1), epochs - 1)
+    return min(max(round(SWITCH_FRACTION * epochs), 1), int(epochs) - 1)
 
 
 def deferred_weights(

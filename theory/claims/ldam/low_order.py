@@ -210,7 +210,7 @@ def split_near_optimal(exponent=LDAM_EXPONENT):
         for margin, count in ((share, 5000), (1 - share, 50)):
             low_order = (((2 / margin).log() / arb(2).log()).log() + arb(80).log()).sqrt()
             terms.append((8 / margin + low_order) / arb(count).sqrt())
-        return sum(terms) / 2
+        return (terms[0] + terms[1]) / 2
 
     def slope(box):
         (share,) = box

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from itertools import product
+from typing import Any
 
 import numpy as np
 import sympy as sp
@@ -166,9 +167,9 @@ def free_sum_optimum(exponent=LDAM_EXPONENT):
         bound=["per_class", "joint"],
         priors=[None],
     ),
-    wrong={**EXPONENTS, "uniform priors for the standard error": {"stated_priors": None, "priors": "train"}},
+    wrong={**EXPONENTS, "uniform priors for the standard error": {"uniform": True, "priors": "train"}},
 )
-def optima_convex(counts, bound, priors, exponent=None, stated_priors="same"):
+def optima_convex(counts, bound, priors, exponent=None, uniform=False):
     """A convex solver, given only the bound, finds the margins that the closed forms state."""
     from ...ldam.programs import minimise_bound
 
@@ -176,9 +177,7 @@ def optima_convex(counts, bound, priors, exponent=None, stated_priors="same"):
     train = class_counts.priors
     target = train if priors == "train" else np.full(len(train), 1 / len(train))
     computed, certificate = minimise_bound(*bound_costs(class_counts.array, target, bound), total=1.0)
-    stated = optimal_margins(
-        class_counts, bound=bound, test_priors=target if stated_priors == "same" else stated_priors
-    )
+    stated = optimal_margins(class_counts, bound=bound, test_priors=None if uniform else target)
     if exponent is not None:
         stated = class_margins(class_counts, exponent=exponent, total=1.0)
     return Sides(
@@ -251,7 +250,7 @@ def gain_values(ratio, power=1):
     def bound(share):
         return inverse_margin_sum(np.array([share, 1 - share]), np.array([ratio**-0.5, 1.0]), 1)
 
-    best = minimize_scalar(bound, bounds=(1e-6, 1 - 1e-6), method="bounded", options={"xatol": 1e-12})
+    best: Any = minimize_scalar(bound, bounds=(1e-6, 1 - 1e-6), method="bounded", options={"xatol": 1e-12})
     return best.fun / bound(0.5), gain_over_equal_split(ratio**power)
 
 
@@ -327,11 +326,11 @@ def prior_values(optimum=0.11398, eq15=0.11747):
     def bound(share):
         return inverse_margin_sum(np.array([share, 1 - share]), costs, power)
 
-    best = minimize_scalar(bound, bounds=(1e-3, 1 - 1e-3), method="bounded", options={"xatol": 1e-12}).fun
+    best: Any = minimize_scalar(bound, bounds=(1e-3, 1 - 1e-3), method="bounded", options={"xatol": 1e-12})
     rule = (priors / counts) ** 0.25
     at_rule, at_ldam = rule[0] / rule.sum(), power_shares(counts, LDAM_EXPONENT)[0]
     slope = (bound(at_rule + 1e-6) - bound(at_rule - 1e-6)) / 2e-6
-    return [best, bound(at_rule), bound(at_ldam), slope], [optimum, eq15, 0.12902, -0.0889]
+    return [best.fun, bound(at_rule), bound(at_ldam), slope], [optimum, eq15, 0.12902, -0.0889]
 
 
 def _joint_marginal(exponent, target):
