@@ -26,9 +26,9 @@ def shipped_folders(folder: Path = ROOT):
     """The folders below the root that can hold modules, the root first."""
     yield folder
     for below in sorted(folder.iterdir()):
-        if below.is_dir() and below.name not in NOT_SHIPPED and below.name.isidentifier():
-            if not (below / "pyvenv.cfg").exists():
-                yield from shipped_folders(below)
+        environment = not below.name.isidentifier() or (below / "pyvenv.cfg").exists()  # .venv, .git, a venv
+        if below.is_dir() and below.name not in NOT_SHIPPED and not environment:
+            yield from shipped_folders(below)
 
 
 def package_name(folder: Path) -> str:
@@ -90,7 +90,13 @@ def test_derive_of_numbers_imports_neither_solvers_nor_torch(tmp_path):
 
 IMPORT_ALL = """
 import importlib, pkgutil, sys
-sys.modules.update(dict.fromkeys({missing!r}))  # importing one of these is an ImportError
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name in {missing!r}:
+            raise ModuleNotFoundError(name=name)
+
+sys.meta_path.insert(0, Missing())
 package = importlib.import_module({package!r})
 for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
     importlib.import_module(module.name)

@@ -131,7 +131,7 @@ def balanced_error_bound(
     Example:
         >>> counts = ClassCounts((5000, 50))
         >>> round(balanced_error_bound(np.array([0.5, 1.5]), counts, complexity=1e-3, max_score=2.0), 3)
-        0.265
+        0.178
     """
     losses = np.asarray(margin_losses, dtype=float)
     if losses.shape not in ((), (len(class_counts),)):

@@ -38,8 +38,8 @@ def smallest_scale(margins: np.ndarray, *, probability: float = 0.99) -> float:
         InputError: if the largest margin leaves the simplex no gap.
 
     Example:
-        >>> round(smallest_scale(np.full(10, 0.5)), 2)
-        11.12
+        >>> round(float(smallest_scale(np.full(10, 0.5))), 2)
+        11.11
     """
     margins, gap = _checked(margins)
     return _log_odds(len(margins), probability) / _room(gap - margins.max(), margins.max(), gap)

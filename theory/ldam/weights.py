@@ -1,8 +1,7 @@
 """Deferred re-weighting: class weights, their limits, and the schedule that switches them on."""
 
-from numbers import Integral
-
 import reprlib
+from numbers import Integral
 
 import numpy as np
 
