@@ -344,7 +344,7 @@ def _progress(items: list, text: str):
 
 
 def _styled(verdict) -> str:
-    return f"[{_VERDICT_STYLE[str(verdict)]}]{verdict}[/]"
+    return f"[{_VERDICT_STYLE.get(str(verdict), "dim")}]{verdict}[/]"
 
 
 def _verify_json(decision, variants, falsify: bool) -> dict[str, Any]:

@@ -21,7 +21,11 @@ LEDGER = claims.load()
 RECORDED = json.loads(Path(claim_index.__file__).with_name("claims").joinpath("verdicts.json").read_text("utf-8"))
 WRONG = [(claim_id, name) for claim_id, claim in LEDGER.items() for name in claim.wrong]
 FAILING = [claim_id for claim_id, claim in LEDGER.items() if claim.expected == "fails"]
-TOLERANT = [i for i, claim in LEDGER.items() if claim.relation is Relation.EQUAL and (claim.rtol or claim.atol)]
+TOLERANT = [
+    claim_id
+    for claim_id, claim in LEDGER.items()
+    if claim.relation is Relation.EQUAL and claim.tolerance and claim.expected == "holds"
+]
 
 
 @cache
@@ -105,11 +109,11 @@ def test_claim_is_falsifiable(claim_id):
     for case in claim.cases:
         result = claim.check(**case)
         sides = result if isinstance(result, Sides) else Sides(*result)
-        stated = np.ravel(np.asarray(sides.stated, dtype=float))
+        stated = np.asarray(sides.stated, dtype=float)
         nudge = 50 * (claim.atol + claim.rtol * np.abs(stated))
-        for which in [np.ones(len(stated)), *np.eye(len(stated))[:12]]:
+        for which in [np.ones(stated.size), *np.eye(stated.size)[:12]]:
             for direction in (-1, 1):
-                moved = replace(sides, stated=stated + direction * nudge * which)
+                moved = replace(sides, stated=stated + direction * nudge * which.reshape(stated.shape))
                 mutant = replace(claim, check=lambda moved=moved: moved, cases=({},), full_cases=(), wrong={"none": {}})
                 decision = decide(mutant)
                 assert not decision.verdict.holds, (case, which, direction, decision.figure)
@@ -212,7 +216,7 @@ def test_verify_and_falsify():
     (decision,) = claims.verify("ldam.low_order_one_root")
     assert (decision.verdict, decision.as_expected) == (Verdict.REFUTED, True)
     results = claims.falsify(decision.claim)
-    assert [result.variant for result, _ in results] == ["factor 3/2", "right"]
+    assert [result.variant for result, _ in results] == [*decision.claim.wrong, "right"]
     assert all(as_it_must for _, as_it_must in results)
     loose = synthetic(lambda a=1: (a, 1), wrong={"not wrong": {"a": Fraction(1)}, "wrong": {"a": 2}})
     assert [as_it_must for _, as_it_must in claims.falsify(loose)] == [False, True]
@@ -250,7 +254,7 @@ THIRD = Fraction(1, 3)
         (-1009.0, EQUAL, -1000.0, {"rtol": 1e-2}, CONFIRMED),
         (1011.0, EQUAL, 1000.0, {"rtol": 1e-2, "atol": 2.0}, CONFIRMED),
         ([1.0, 2.0], EQUAL, [1.0, 2.5], {"atol": 0.1}, REFUTED),
-        (np.array([[1.0, 2.0]]), EQUAL, [1.0, 2.0], {}, CONFIRMED),
+        (np.array([[1.0], [2.0]]), EQUAL, [[1.0], [2.0]], {}, CONFIRMED),
         (1.0, AT_MOST, 1.0, {}, CONFIRMED),
         (1.1, AT_MOST, 1.0, {}, REFUTED),
         (1.1, AT_MOST, 1.0, {"atol": 0.2}, CONFIRMED),
@@ -269,8 +273,6 @@ THIRD = Fraction(1, 3)
         ([1, THIRD], EQUAL, [1, 1 / 3], {}, CONFIRMED),  # against a float nothing is proved
         ([1, THIRD], EQUAL, [1, 1 / 3], {"atol": 1e-15}, CONFIRMED),
         (THIRD, EQUAL, THIRD, {"rtol": 1e-9}, CONFIRMED),  # within a tolerance is not proved
-        (True, EQUAL, True, {}, PROVED),
-        (np.True_, EQUAL, np.False_, {}, REFUTED),
     ],
 )
 def test_numbers_and_rationals(computed, relation, stated, tolerance, verdict):
@@ -354,8 +356,11 @@ def test_uncertainty_per_entry_and_exact_sides():
         (Sides(1.0, -np.inf), "not finite: -inf"),
         (Sides([], []), "computed side is empty"),
         (Sides([1.0], np.array([])), "stated side is empty"),
-        (Sides([1.0, 2.0], [1.0]), "computed has 2 entries, stated 1"),
-        (Sides(1.0, [1.0, 1.0]), "computed has 1 entries, stated 2"),
+        (Sides([1.0, 2.0], [1.0]), r"computed has shape \(2,\), stated \(1,\)"),
+        (Sides(1.0, [1.0, 1.0]), r"computed has shape \(\), stated \(2,\)"),
+        (Sides(np.ones((1, 2)), np.ones((2, 1))), r"computed has shape \(1, 2\), stated \(2, 1\)"),
+        (Sides(True, True), "computed side is a truth value"),
+        (Sides([1.0], [np.True_]), "stated side is a truth value"),
         (Sides(1.0, 1.0, uncertainty=-1.0), "uncertainty must be finite and >= 0"),
         (Sides(1.0, 1.0, uncertainty=np.nan), "uncertainty must be finite and >= 0"),
         (Sides(1.0, 1.0, uncertainty=np.inf), "uncertainty must be finite and >= 0"),

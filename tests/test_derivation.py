@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 import sympy as sp
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tailbound.theory.core.derivation import Derivation
 from tailbound.theory.core.errors import InputError
@@ -66,7 +66,7 @@ def test_true_step_is_proved(relation, left, right):
         ("equal", x**y, y**x),
         ("equal", sp.sin(sp.pi * x), 0),  # right at the first three points
         ("equal", (x - 1) * (x - 2) * (x - 3) * (x - 5), 0),
-        ("equal", x, x + sp.Rational(1, 10**20)),
+        ("equal", x, x + sp.Rational(1, 10**20) * y),
         ("positive", x - y, 0),
         ("positive", 100 - x, 0),
         ("positive", sp.log(x), 0),
@@ -139,6 +139,12 @@ def test_no_counterexample_from_outside_the_domain(symbol, relation):
     assert outcome(relation, symbol).holds is True
 
 
+def test_false_everywhere_needs_no_point():
+    found = outcome("equal", x, x + sp.Rational(1, 10**20))
+    assert found.holds is False
+    assert found.reason.endswith("is false")
+
+
 def test_smallest_point_comes_first():
     assert point_of(outcome("positive", 3 - x)) == {"x": 3}
     assert point_of(outcome("nonnegative", 3 - x)) == {"x": 5}
@@ -149,6 +155,7 @@ coefficients = st.lists(st.fractions(-3, 3, max_denominator=5), min_size=1, max_
 
 
 @given(coefficients, coefficients)
+@settings(max_examples=40, deadline=None)
 def test_polynomial_identities_are_decided_right(first, second):
     def polynomial(values):
         return sum((sp.Rational(v.numerator, v.denominator) * x**k for k, v in enumerate(values)), sp.Integer(0))
@@ -188,3 +195,15 @@ def test_undefined_side_is_an_error(relation, bad, swap):
 def test_infinite_side_of_an_inequality_is_an_error(relation):
     with pytest.raises(InputError, match="undefined side: oo"):
         getattr(Derivation(), relation)("bad", sp.oo, 1)
+
+
+@pytest.mark.parametrize("relation", ["equal", "positive", "nonnegative"])
+@pytest.mark.parametrize("sides", [(0.5, x), (x, 0.5), (sp.Float("0.1") * x, x)])
+def test_float_is_an_error(relation, sides):
+    with pytest.raises(InputError, match=r"step 'bad' has a float: .*use Fraction"):
+        getattr(Derivation(), relation)("bad", *sides)
+
+
+def test_a_step_speaks_of_the_points_where_its_sides_are_defined():
+    assert outcome("equal", (x**2 - 1) / (x - 1), x + 1).holds is True
+    assert outcome("equal", (x**2 - 1) / (x - 1), x + 2).holds is False

@@ -47,8 +47,8 @@ class Constant:
         formula: how it is computed.
         reason: why this value.
         origin: theorem, convention or sweep.
-        claim: id of the claim it rests on.
-        verdict: the ledger's verdict on that claim.
+        claim: id of the claim it rests on; empty when nothing supports the number itself.
+        verdict: the ledger's verdict on that claim, ``none`` without one.
         low: smallest sensible value (of each entry).
         high: largest sensible value (of each entry).
         range_reason: where the range comes from.
@@ -161,21 +161,28 @@ def derive(
 
 
 def _constant(name, value, formula, reason, origin, claim, low=None, high=None, range_reason="") -> Constant:
-    verdict = ledger().get(claim)
-    if verdict is None:
-        raise LookupError(f"constant {name} rests on claim {claim}, which the ledger does not have")
+    """Look up the verdict; an empty claim says that no theorem supports the number."""
+    verdict = "none" if not claim else ledger()[claim]
     return Constant(name, value, formula, reason, origin, claim, verdict, low, high, range_reason)
 
 
+def _by(claim: str) -> str:
+    return f"(claim {claim}: {ledger()[claim]})"
+
+
 def _margins(counts: ClassCounts, max_margin: float, gap: float, test_priors) -> Iterator[Constant]:
-    fits = {"low": 0.0, "high": gap, "range_reason": "K/(K-1): the largest margin a cosine head can give all classes"}
+    fits = {
+        "low": 0.0,
+        "high": gap,
+        "range_reason": f"K/(K-1): the largest margin a cosine head can give all classes {_by('ldam.cosine_gap')}",
+    }
     binary = len(counts) == 2
     yield _constant(
         "ldam.margins",
         class_margins(counts, max_margin=max_margin),
         "γ_k = max_margin (n_min/n_k)^(1/4)",
         "minimises the sum of per-class margin bounds on the balanced error"
-        + ("" if binary else "; a theorem for 2 classes, for more it presumes freely movable margins"),
+        + ("; the ratio is the theorem, max_margin a convention" if binary else "; a theorem for 2 classes only"),
         Origin.THEOREM if binary else Origin.CONVENTION,
         "ldam.binary_split" if binary else "ldam.free_sum_optimum",
         **fits,
@@ -235,7 +242,7 @@ def _margins(counts: ClassCounts, max_margin: float, gap: float, test_priors) ->
         f"γ_k = min(max_margin/2 · (n_med/n_k)^(1/4), max_margin), n_med = {median:g}",
         "robust: the median class gets half of max_margin, whatever the rarest class is",
         Origin.CONVENTION,
-        "ldam.free_sum_optimum",
+        "",
         **fits,
     )
     yield _constant(
@@ -244,10 +251,10 @@ def _margins(counts: ClassCounts, max_margin: float, gap: float, test_priors) ->
         "largest margin, cosine units",
         "0.5 in the paper for small sets, 0.3 for iNaturalist; as large as training still fits",
         Origin.CONVENTION,
-        "ldam.cosine_gap",
+        "",
         0.0,
         gap,
-        "K/(K-1): the simplex gives every class this gap and no head gives more",
+        f"K/(K-1): the simplex gives every class this gap and no head gives more {_by('ldam.cosine_gap')}",
     )
     costs, power = bound_costs(counts.array, 1 / len(counts))
     equal = np.full(len(counts), 1 / len(counts))
@@ -277,8 +284,8 @@ def _scale(counts: ClassCounts, max_margin: float, probability: float) -> Iterat
         "ldam.cosine_scale_values",
         enough,
         max(LARGEST_SCALE, 2 * enough),
-        f"below {smallest_scale_possible(margins, probability=probability):.4g} no head reaches p (claim "
-        "ldam.cosine_scale); 64 is the largest in common use, where the loss is nearly a hinge",
+        f"below {smallest_scale_possible(margins, probability=probability):.4g} no head reaches p {_by('ldam.cosine_scale')}; "
+        "64 is the largest in common use, where the loss is nearly a hinge",
     )
 
 
@@ -308,7 +315,7 @@ def _deferred(counts: ClassCounts, epochs: int) -> Iterator[Constant]:
         f"0.8 · epochs ({epochs})",
         "with the first annealing of the rate, 160 of 200 in the paper; before it train unweighted",
         Origin.CONVENTION,
-        "ldam.reweighted_risk",
+        "",
         1,
         int(epochs) - 1,
         "no theory: the paper reports that weighting from the start under-fits frequent classes",
@@ -336,7 +343,7 @@ def _adjustments(counts: ClassCounts) -> Iterator[Constant]:
         "la.iota",
         vs_parameters(counts, tau=1.0).iota,
         "ι_k = τ log π_k, added to the logits in training only",
-        "consistent for the balanced error; fades when training runs past zero error",
+        "consistent for the balanced error; smaller for rare classes",
         Origin.THEOREM,
         "vs_loss.la_consistency",
         2.5 * float(np.log(counts.priors.min())),
@@ -347,7 +354,7 @@ def _adjustments(counts: ClassCounts) -> Iterator[Constant]:
         "cdt.gamma",
         cdt_gamma,
         "middle of the grid for this number of classes",
-        "only multiplicative factors move the max-margin limit; too large a value starts too far backwards",
+        "asks rare classes for larger margins; the larger, the more they are weighed down at the start",
         Origin.SWEEP,
         "vs_loss.scale_starts_backwards",
         0.0,
@@ -358,21 +365,21 @@ def _adjustments(counts: ClassCounts) -> Iterator[Constant]:
         "cdt.delta",
         vs_parameters(counts, gamma=cdt_gamma).delta,
         "Δ_k = (n_k/n_max)^γ, multiplied into the logits in training only",
-        "asks rare classes for larger margins; weighs them down at the start, where the weight is Δ_k σ(ι_k)",
+        "asks rare classes for larger margins; weighs them down at the start, by Δ_k itself",
         Origin.SWEEP,
         "vs_loss.scale_starts_backwards",
         0.0,
         1.0,
-        "a factor above 1 would favour the frequent class",
+        "relative to the largest class",
     )
     vs = vs_parameters(counts, gamma=gamma, tau=tau)
     yield _constant(
         "vs.gamma",
         gamma,
         "tuned: 0.15 on CIFAR-10-LT, 0.05 on CIFAR-100-LT",
-        "the scale decides in the end, the shift offsets its slow start",
+        "small, as the shift does part of the work; smaller for more classes",
         Origin.SWEEP,
-        "vs_loss.initial_weight",
+        "",
         0.0,
         cdt_high,
         grid,
@@ -381,9 +388,9 @@ def _adjustments(counts: ClassCounts) -> Iterator[Constant]:
         "vs.tau",
         tau,
         "tuned: 1.25 on CIFAR-10-LT, 0.75 on CIFAR-100-LT",
-        "an offset at most doubles a class's first weight, so the rest comes from shrinking the frequent ones",
+        "tuned with gamma; 1 alone would be consistent for the balanced error",
         Origin.SWEEP,
-        "vs_loss.offset_at_most_doubles",
+        "vs_loss.la_consistency",
         0.5,
         1.5,
         "tuned values in the literature; some re-implementations exchange them with gamma",
@@ -392,20 +399,20 @@ def _adjustments(counts: ClassCounts) -> Iterator[Constant]:
         "vs.delta",
         vs.delta,
         "Δ_k = (n_k/n_max)^γ",
-        "as for cdt.delta",
+        "as for cdt.delta; with the shift the weight at the start is Δ_k (1 - softmax(ι)_k)",
         Origin.SWEEP,
-        "vs_loss.initial_weight",
+        "vs_loss.initial_weight_multiclass",
         0.0,
         1.0,
-        "a factor above 1 would favour the frequent class",
+        "relative to the largest class",
     )
     yield _constant(
         "vs.iota",
         vs.iota,
         "ι_k = τ log π_k",
-        "as for la.iota",
+        "offsets the backward start of Δ; tuned, not consistent for the balanced error (that needs τ = 1, Δ = 1)",
         Origin.SWEEP,
-        "vs_loss.initial_weight",
+        "vs_loss.initial_weight_multiclass",
         1.5 * float(np.log(counts.priors.min())),
         0.0,
         "τ log π_k for τ from 0 to 1.5, the largest tuned value",
@@ -417,7 +424,7 @@ def _adjustments(counts: ClassCounts) -> Iterator[Constant]:
             "δ = (n_max/n_min)^(1/4), rare over frequent",
             "the cost-sensitive SVM that realises LDAM's split on separable data; moves only the threshold",
             Origin.THEOREM,
-            "ldam.svm_bias_path",
+            "vs_loss.margin_ratio_path",
             1.0,
             float(counts.imbalance_ratio),
             "from equal margins to the inverse of the counts",
@@ -437,7 +444,7 @@ def _notes(counts: ClassCounts) -> Iterator[str]:
     if len(counts) > 2:
         yield (
             "For more than two classes the n^(-1/4) margins minimise the bound only if margins could be redistributed "
-            "freely; a bias cannot do that (claim ldam.bias_realises_every_split: refuted)."
+            f"freely; a bias cannot do that {_by('ldam.bias_realises_every_split')}, and may raise their sum."
         )
     if counts.imbalance_ratio == 1:
         yield "The classes are balanced: all margins, weights and factors are equal, and LDAM is a uniform margin."

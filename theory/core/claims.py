@@ -344,8 +344,9 @@ def _decide_sides(claim: Claim, case: Mapping[str, Any], sides: Sides) -> Eviden
         _intervals(claim, sides.computed, "computed"),
         _intervals(claim, sides.stated, "stated"),
     )
-    if len(computed) != len(stated):
-        raise ClaimError(f"claim {claim.id} in case {case}: computed has {len(computed)} entries, stated {len(stated)}")
+    shapes = np.shape(np.asarray(sides.computed, dtype=object)), np.shape(np.asarray(sides.stated, dtype=object))
+    if shapes[0] != shapes[1]:
+        raise ClaimError(f"claim {claim.id} in case {case}: computed has shape {shapes[0]}, stated {shapes[1]}")
     widths = np.broadcast_to(np.asarray(sides.uncertainty, dtype=float), (len(computed),))
     if not (np.isfinite(widths).all() and (widths >= 0).all()):
         raise ClaimError(
@@ -409,7 +410,7 @@ def _intervals(claim: Claim, side: Any, name: str) -> list[tuple[Any, Any]]:
         if _is_enclosure(entry):
             low, high = Fraction(entry.lower), Fraction(entry.upper)
         elif isinstance(entry, bool | np.bool_):
-            low = high = int(entry)
+            raise ClaimError(f"claim {claim.id}: its {name} side is a truth value; return the two numbers compared")
         elif isinstance(entry, _EXACT):
             low = high = entry
         else:

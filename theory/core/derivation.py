@@ -1,8 +1,8 @@
 """Symbolic derivations: steps that ``explain`` prints and ``verify`` checks, one object for two uses.
 
-A step relates two sympy expressions. Its symbols carry their domain as assumptions (``positive=True`` and the like), so
-a step that holds, holds for every value in the domain. A step is refuted by exact rational values of the symbols at
-which the sides differ, found in order of size; it is unsettled when neither succeeds.
+A step relates two sympy expressions. Its symbols carry their domain as assumptions (``positive=True`` and the like),
+so a step that holds, holds for every value in the domain at which both sides are defined. A step is refuted by exact
+rational values of the symbols at which it fails, found in order of size; it is unsettled when neither succeeds.
 """
 
 from collections.abc import Iterator
@@ -38,8 +38,8 @@ class Step:
 
     def decide(self) -> "StepOutcome":
         """Prove the step, refute it at a point, or give up."""
-        difference = sp.sympify(self.left) - sp.sympify(self.right)
-        point = _counterexample(difference, self.relation)
+        difference = self.left - self.right
+        point = _counterexample(self, difference)
         if point is not None:
             at = ", ".join(f"{symbol} = {value}" for symbol, value in sorted(point.items(), key=str))
             left, right = (sp.N(sp.sympify(side).subs(point), 8) for side in (self.left, self.right))
@@ -94,6 +94,8 @@ class Derivation:
 
     def _add(self, text, left, relation, right) -> "Derivation":
         left, right = sp.sympify(left), sp.sympify(right)
+        if left.has(sp.Float) or right.has(sp.Float):
+            raise InputError(f"step {text!r} has a float: {left} {relation} {right}; use Fraction or sympy's Rational")
         for side in (left, right):
             if side.has(sp.nan, sp.zoo) or (side.has(sp.oo, -sp.oo) and left != right and relation != "="):
                 raise InputError(f"step {text!r} has an undefined side: {side}")
@@ -101,25 +103,31 @@ class Derivation:
         return self
 
 
-def _false(value: sp.Expr, relation: str) -> bool:
-    """Whether ``value relation 0`` is certainly false, given 40 digits of a real value."""
-    number = sp.N(value, _DIGITS)
-    if number.has(sp.nan, sp.zoo):
-        return False
+def _false(left: Any, right: Any, relation: str) -> bool:
+    """Whether ``left relation right`` is certainly false, given 40 digits of two constants."""
+    sizes = [abs(sp.N(side, _DIGITS)) for side in (left, right)]
+    number = sp.N(left - right, _DIGITS)
+    if any(not value.is_number or value.has(sp.nan, sp.zoo, sp.oo) for value in (number, *sizes)):
+        return False  # a side is not defined here: a step speaks of the points where both are
+    zero = _ZERO * max(1, *sizes)
     if not number.is_real:
-        return number.is_complex is True and abs(sp.im(number)) > _ZERO
+        return number.is_complex is True and bool(abs(sp.im(number)) > zero)
     if relation == "=":
-        return bool(abs(number) > _ZERO)
-    if relation == ">" and abs(number) <= _ZERO:
-        return sp.simplify(value) == 0
-    return bool(number < -_ZERO)
+        return bool(abs(number) > zero)
+    if relation == ">" and abs(number) <= zero:
+        return sp.simplify(left - right) == 0
+    return bool(number < -zero)
 
 
-def _counterexample(difference: sp.Expr, relation: str) -> dict | None:
+def _counterexample(step: Step, difference: sp.Expr) -> dict | None:
     for point in _points(difference):
-        if _false(difference.subs(point), relation):
-            return point
-    if relation == ">" and sp.simplify(difference) == 0:
+        left, right = step.left.subs(point), step.right.subs(point)
+        if not (left.free_symbols or right.free_symbols):
+            if _false(left, right, step.relation):
+                return point
+        elif _false(difference.subs(point), sp.Integer(0), step.relation):
+            return point  # symbols that cancel in the difference
+    if step.relation == ">" and sp.simplify(difference) == 0:
         return next(_points(difference))
     return None
 

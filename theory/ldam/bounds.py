@@ -167,8 +167,9 @@ def optimal_margins_with_low_order(
 
     Args:
         class_counts: training counts n_k.
-        total: β = Σ γ_k, > 0; every margin must stay inside the term's domain. For two classes and a total up to
-            `largest_margin` the result is the minimum; beyond it a lower value may lie at the edge of the domain.
+        total: β = Σ γ_k, > 0; every margin must stay inside the term's domain. Among margins with
+            (x - 1) s² >= 1/2 the bound is convex, so a result in that range is its minimum there; for a complexity far
+            below B² a lower value may lie near the edge of the domain.
         complexity: C(F).
         max_score: B.
         failure_probability: δ.

@@ -46,7 +46,7 @@ def smallest_scale(margins: np.ndarray, *, probability: float = 0.99) -> float:
 
 
 def smallest_scale_possible(margins: np.ndarray, *, probability: float = 0.99) -> float:
-    """Scale below which no head has mean loss <= -log `probability`: as `smallest_scale`, with the mean margin.
+    """Scale below which no head has class-balanced mean loss <= -log p: as `smallest_scale`, with the mean margin.
 
     Necessary, by Jensen's inequality (claim ``ldam.cosine_scale``).
     """

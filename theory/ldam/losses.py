@@ -93,7 +93,9 @@ def _checked(logits, labels, margins) -> tuple[np.ndarray, np.ndarray, np.ndarra
             f"got {logits.shape}, {labels.shape}, {margins.shape}"
         )
     if not (np.isfinite(margins) & (margins >= 0)).all():
-        raise InputError(f"margins must be finite and >= 0, got {margins[~(np.isfinite(margins) & (margins >= 0))][:5].tolist()}")
+        raise InputError(
+            f"margins must be finite and >= 0, got {margins[~(np.isfinite(margins) & (margins >= 0))][:5].tolist()}"
+        )
     if labels.dtype.kind not in "iu" or (len(labels) and not (0 <= labels.min() and labels.max() < logits.shape[1])):
         raise InputError(f"labels must be integers in 0..{logits.shape[1] - 1}, got {np.unique(labels)[:5].tolist()}")
     return logits, labels, margins

@@ -55,7 +55,8 @@ def bias_optimal_margins(pairwise: np.ndarray, costs: np.ndarray) -> tuple[np.nd
     weights = costs / costs.max()
     constraints = [margins[j] <= pairwise[j, k] + bias[j] - bias[k] for j, k in permutations(range(K), 2)]
     certificate = solve(
-        cp.Problem(cp.Minimize(weights @ cp.inv_pos(margins)), [*constraints, _zero(cp.sum(bias))]), tolerance=_TOLERANCE
+        cp.Problem(cp.Minimize(weights @ cp.inv_pos(margins)), [*constraints, _zero(cp.sum(bias))]),
+        tolerance=_TOLERANCE,
     )
     return _value(margins), _value(bias), certificate
 

@@ -5,14 +5,16 @@ from fractions import Fraction
 import numpy as np
 import sympy as sp
 
-from ...core.claims import Kind, Relation, Sides, claim
+from ...core.claims import ClaimError, Kind, Relation, Sides, claim
 from ...core.derivation import Derivation
 from ...core.sources import cite
-from ...ldam.margins import LDAM_EXPONENT, power_shares
+from ...ldam.bounds import inverse_margin_sum
+from ...ldam.margins import LDAM_EXPONENT, bound_costs, minimising_shares, power_shares
 
 F, HALF = Fraction, Fraction(1, 2)
 # pairwise margins m_jl; classes 0 and 1 are close to each other, class 2 is far from both
 CLOSE_PAIR = ((0, 1, 3), (1, 0, 3), (3, 3, 0))
+CLOSER_PAIR = ((0, 1, 9), (1, 0, 9), (9, 9, 0))
 CYCLE = ((0, 1, 5), (5, 0, 1), (1, 5, 0))
 FOUR = ((0, 2, 1, 4), (1, 0, 3, 2), (5, 1, 0, 2), (2, 4, 1, 0))
 FIVE = ((0, 3, 1, 4, 1), (5, 0, 9, 2, 6), (5, 3, 0, 5, 8), (9, 7, 9, 0, 3), (2, 3, 8, 4, 0))
@@ -33,12 +35,12 @@ def bias_shift(half=HALF, printed=False):
     target = (g1 + g2) * power_shares(np.array([n1, n2], dtype=object), LDAM_EXPONENT)
     b1 = half * (target[0] - g1)
     b2 = -b1
-    names = target[::-1] if printed else target
     return (
         Derivation()
-        .positive("both targets are positive", target[0] * target[1])
-        .equal("class 2 gets", g2 + b2 - b1, names[1])
-        .equal("class 1 gets", g1 + b1 - b2, names[0])
+        .positive("γ1* is positive", target[0])
+        .positive("γ2* is positive", target[1])
+        .equal("class 2 gets γ2*", g2 + b2 - b1, target[1])
+        .equal("class 1 gets", g1 + b1 - b2, target[1] if printed else target[0])
     )
 
 
@@ -70,7 +72,7 @@ def bias_shift_as_printed(printed=True, half=HALF):
     expected="fails",
     corrected_by="ldam.bias_cycle_condition",
     right={"pairwise": ((0, 1), (1, 0)), "target": (F(1, 2), F(3, 2))},
-    wrong={"another triple": {"pairwise": CYCLE, "target": (F(1), F(1), F(3))}},
+    wrong={"a closer pair": {"pairwise": CLOSER_PAIR, "target": (F(11, 3),) * 3}},
 )
 def bias_realises_every_split(pairwise, target):
     """A bias can split the sum of the class margins at will; true for two classes, false for three.
@@ -78,10 +80,14 @@ def bias_realises_every_split(pairwise, target):
     The counterexample: margins (1, 1, 3), target (5/3, 5/3, 5/3). Classes 0 and 1 have pairwise margins adding up to 2,
     whatever the bias, so they cannot both have 5/3: at most 3/5 of the target is reachable.
     """
-    from ...ldam.programs import tightest_cycle
+    from ...ldam.programs import largest_reachable_multiple, tightest_cycle
 
+    current = sum(min(m for k, m in enumerate(row) if k != j) for j, row in enumerate(pairwise))
+    if sum(target) != current:
+        raise ClaimError(f"the target {target} is no split of the margins' sum {current}")
+    searched, _ = largest_reachable_multiple(np.array(pairwise, dtype=float), np.array(target, dtype=float))
     ratio, cycle = tightest_cycle(pairwise, target)
-    return Sides(ratio, 1, note=f"the cycle of classes {cycle} bounds every bias")
+    return Sides(ratio, 1, note=f"linear program over biases: {searched:.9g}; proof: the cycle of classes {cycle}")
 
 
 @claim(
@@ -112,6 +118,40 @@ def bias_cycle_condition(pairwise, target, longest=None):
     return Sides(
         computed, float(stated), uncertainty=certificate.gap, note=f"cycle {cycle}, duality gap {certificate.gap:.1e}"
     )
+
+
+@claim(
+    "ldam.bias_keeps_sum",
+    source=cite("cao2019", "Sec. 3.1, two classes; read for K >= 3"),
+    kind=Kind.CONVEX,
+    relation=Relation.EQUAL,
+    rtol=1e-5,
+    formula="Σ γ_j after the bias that minimises Σ 1/(γ_j √n_j) = Σ γ_j before",
+    cases=(
+        {"pairwise": ((0, 2), (1, 0)), "counts": (500, 50)},
+        {"pairwise": CLOSE_PAIR, "counts": (5000, 500, 50)},
+    ),
+    expected="fails",
+    corrected_by="ldam.bias_cycle_condition",
+    right={"pairwise": ((0, 2), (1, 0)), "counts": (500, 50)},
+    wrong={"a closer pair": {"pairwise": CLOSER_PAIR, "counts": (5000, 500, 50)}},
+)
+def bias_keeps_sum(pairwise, counts):
+    """Moving the bias redistributes a fixed sum of class margins, as it does for two classes.
+
+    For three classes a bias can also raise the sum, from 5 to 6.8 here, so that the optimum over biases (bound 0.084)
+    lies below the minimum over free splits of the old sum (0.100): that minimum is no limit to what a bias can do.
+    """
+    from ...ldam.programs import bias_optimal_margins
+
+    pairwise = np.array(pairwise, dtype=float)
+    before = np.where(np.eye(len(counts), dtype=bool), np.inf, pairwise).min(axis=1)
+    costs, power = bound_costs(np.array(counts, dtype=float), 1.0)
+    margins, _, certificate = bias_optimal_margins(pairwise, costs)
+    free = inverse_margin_sum(before.sum() * minimising_shares(costs, power), costs, power)
+    best = inverse_margin_sum(margins, costs, power)
+    note = f"bound {best:.5g} at margins {margins.round(4).tolist()}; free splits of the old sum {free:.5g}"
+    return Sides(margins.sum(), before.sum(), note=f"{note}; duality gap {certificate.gap:.1e}")
 
 
 def _separable(minority: int, majority: int, dimension: int) -> tuple[np.ndarray, np.ndarray]:

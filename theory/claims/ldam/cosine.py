@@ -6,7 +6,7 @@ import sympy as sp
 from ...core.claims import Kind, Relation, Sides, cases, claim
 from ...core.derivation import Derivation
 from ...core.sources import cite
-from ...ldam.cosine import largest_cosine_gap, smallest_scale, smallest_scale_possible
+from ...ldam.cosine import largest_cosine_gap, smallest_loss, smallest_scale, smallest_scale_possible
 from ...ldam.losses import ldam_loss
 
 K = sp.Symbol("k", integer=True, positive=True) + 1
@@ -80,17 +80,23 @@ def cosine_unequal(profile, by_mean=True):
     return Sides([gap / profile.max(), value * size], [value, gap], uncertainty=certificate.gap)
 
 
+def _square(a, b):
+    """(a² + b²)/2 - ab: half of e^(-v) + e^(-w) less e^(-(v+w)/2)."""
+    return ((a - b) ** 2) / 2
+
+
 @claim(
     "ldam.cosine_scale",
     source=cite("tailbound", "Jensen's inequality"),
     kind=Kind.SYMBOLIC,
-    formula="mean LDAM loss >= log(1 + (K-1) e^(-s r)), r = K/(K-1) - mean Δ: -log p at s = log((K-1)p/(1-p)) / r",
+    formula="class mean of LDAM >= log(1 + (K-1) e^(-s r)), r = K/(K-1) - mean Δ: -log p at s = log((K-1)p/(1-p)) / r",
     wrong={"without K - 1": {"odds": 1}, "inverted odds": {"sign": -1}},
     exhaustive=True,
 )
 def cosine_scale(odds=None, sign=1):
     """A cosine head needs a scale of at least the stated size before it can fit its training set to probability p."""
-    u, s, t = sp.symbols("u s t", real=True, positive=True)
+    s, t = sp.symbols("s t", positive=True)
+    u, v, w = sp.symbols("u v w", real=True)
     p = t / (1 + t)  # every p in (0, 1)
     loss = sp.log(1 + (K - 1) * sp.exp(-s * u))
     room = sp.Symbol("r", positive=True)  # K/(K-1) - mean Δ
@@ -98,7 +104,10 @@ def cosine_scale(odds=None, sign=1):
     at = sp.simplify(sp.exp(loss.subs({u: room, s: needed})))
     return (
         Derivation()
-        .positive("the loss falls with the gap", -sp.diff(loss, u))
+        .nonnegative(
+            "rivals of one example: e^(-x) is convex, equal gaps are best", _square(sp.exp(-v / 2), sp.exp(-w / 2))
+        )
+        .positive("the loss falls with the gap, on average at most K/(K-1) (claim ldam.cosine_gap)", -sp.diff(loss, u))
         .positive("and is convex in it, so the class mean is smallest at equal gaps", sp.diff(loss, u, 2))
         .equal("at the stated scale the loss is -log p", at, 1 / p)
     )
@@ -123,4 +132,5 @@ def cosine_scale_values(num_classes, largest, probability, factor=1.0):
     equal = np.full(num_classes, margins.mean())
     scale = factor * smallest_scale_possible(margins, probability=probability)
     mean = ldam_loss(cosines, labels, equal, scale=scale).mean()
-    return [worst, mean], [-np.log(probability)] * 2
+    smallest = smallest_loss(num_classes, margins.mean(), scale)
+    return [worst, mean, smallest], [-np.log(probability)] * 3

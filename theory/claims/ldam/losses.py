@@ -6,9 +6,11 @@ import sympy as sp
 from ...core.claims import Kind, Relation, cases, claim
 from ...core.derivation import Derivation
 from ...core.sources import cite
-from ...ldam.losses import hinge_loss, ldam_gradient, ldam_loss
+from ...ldam.losses import hinge_gradient, hinge_loss, ldam_gradient, ldam_loss
+from ...vs_loss import VSParameters, vs_loss
 
-s, R, m, T = sp.symbols("s R m T", positive=True)
+s = sp.Symbol("s", positive=True)
+R, m, T = sp.symbols("R m T", nonnegative=True)  # R: the other classes, none for K = 2
 z, D, other = sp.symbols("z Delta z_j", real=True)
 
 
@@ -41,23 +43,38 @@ def loss_gradient(factor=s, margin=D):
     "ldam.gradient_code",
     source=cite("tailbound", "library formula"),
     kind=Kind.NUMERIC,
-    formula="ldam_gradient = central differences of ldam_loss",
+    formula="ldam_gradient, hinge_gradient = central differences of ldam_loss, hinge_loss",
     relation=Relation.EQUAL,
     rtol=1e-7,
     atol=1e-7,
     cases=cases(scale=[1.0, 30.0]),
-    wrong={"gradient of another scale": {"factor": 0.5}},
+    wrong={"gradient of another scale": {"factor": 0.5}, "opposite sign": {"factor": -1.0}},
 )
 def gradient_code(scale, factor=1.0):
-    """The library's gradient is the derivative of the library's loss."""
+    """The library's gradients are the derivatives of the library's losses (the hinge away from its kinks)."""
     logits, labels, margins = _examples(5)
-    step = 1e-5
-    columns = []
-    for k in range(5):
-        move = step * np.eye(5)[k]
-        up, down = (ldam_loss(logits + sign * move, labels, margins, scale=scale) for sign in (1, -1))
-        columns.append((up - down) / (2 * step))
-    return np.column_stack(columns), factor * ldam_gradient(logits, labels, margins, scale=scale)
+    losses = (lambda z: ldam_loss(z, labels, margins, scale=scale), lambda z: hinge_loss(z, labels, margins))
+    moves = 1e-5 * np.eye(5)
+    computed = [np.column_stack([(loss(logits + m) - loss(logits - m)) / 2e-5 for m in moves]) for loss in losses]
+    gradients = (ldam_gradient(logits, labels, margins, scale=scale), hinge_gradient(logits, labels, margins))
+    return computed, [factor * gradient for gradient in gradients]
+
+
+@claim(
+    "ldam.loss_values",
+    source=cite("tailbound", "LDAM against a class offset, one example"),
+    kind=Kind.NUMERIC,
+    formula="z = (1, 0.2, -0.3), Δ = (0.1, 0.2, 0.5): LDAM 0.587, 1.495, 2.279; class offset 0.463, 1.363, 2.163",
+    relation=Relation.EQUAL,
+    atol=5e-4,
+    wrong={"offsets exchanged": {"sign": 1}, "margin twice": {"scale": 2}},
+)
+def loss_values(sign=-1, scale=1):
+    """For three classes LDAM and a class offset by the margins are different losses."""
+    logits, margins, labels = np.array([[1.0, 0.2, -0.3]] * 3), np.array([0.1, 0.2, 0.5]), np.arange(3)
+    offset = VSParameters(np.ones(3), sign * margins, np.ones(3))
+    computed = [ldam_loss(logits, labels, scale * margins), vs_loss(logits, labels, offset)]
+    return computed, [[0.587, 1.495, 2.279], [0.463, 1.363, 2.163]]
 
 
 @claim(
@@ -70,19 +87,16 @@ def gradient_code(scale, factor=1.0):
 )
 def scale_limit(offset=0):
     """As the scale grows LDAM over s becomes the hinge loss with the same margins; the gap is at most log(K) / s."""
-    K, x = sp.Symbol("k", integer=True, positive=True) + 1, sp.Symbol("x", positive=True)
-    # L = log Σ e^(s a_j) over a_y = 0 and a_j = z_j - z_y + Δ_y; the hinge is m = max a_j >= 0; Σ = e^(sm) (1 + T)
-    share = (K - 1) / x  # T is largest, K - 1, when all a_j are equal: T = (K - 1)/x, x >= 1
+    K = sp.Symbol("k", integer=True, positive=True) + 1
+    below, slack = sp.symbols("d t", nonnegative=True)
+    # L = log Σ e^(s a_j) over a_y = 0 and a_j = z_j - z_y + Δ_y; the hinge is m = max a_j >= 0; Σ = e^(sm) (1 + T),
+    # T the sum of K - 1 terms e^(-s d_j) with d_j = m - a_j >= 0
     return (
         Derivation()
-        .equal(
-            "L is s times the hinge plus log(1 + T)",
-            sp.expand_log(sp.log(sp.exp(s * m) * (1 + T))),
-            s * m + sp.log(1 + T),
-        )
-        .positive("which is at least the hinge", sp.log(1 + T))
-        .equal("T is at most K - 1, reached when all a_j are equal", share.subs(x, 1), K - 1)
-        .nonnegative("so log(1 + T) is at most the stated logarithm", K - offset - (1 + (K - 1) / (1 + T)))
+        .equal("L is s times the hinge plus log(1 + T)", sp.exp(s * m) * (1 + T), sp.exp(s * m + sp.log(1 + T)))
+        .nonnegative("T >= 0, so L / s is at least the hinge", sp.log(1 + T))
+        .nonnegative("each term e^(-s d) of T is at most 1: -log of it is", s * below)
+        .nonnegative("so 1 + T = K - t, t >= 0, is at most the stated number", K - offset - (K - slack))
     )
 
 
@@ -130,7 +144,7 @@ def _pairwise_shifts(form):
 
 @claim(
     "ldam.not_a_logit_offset",
-    source=cite("kini2021", "released comparison of LDAM with VS-loss; Menon et al. (2021), pairwise family"),
+    source=cite("tailbound", "a common reading of LDAM as an adjustment of logits"),
     kind=Kind.SYMBOLIC,
     formula="LDAM is the softmax loss with fixed class offsets: D_12 + D_21 = 0",
     expected="fails",

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import numpy as np
 import sympy as sp
 from flint import arb
 
@@ -10,7 +11,7 @@ from ...core.claims import Kind, Relation, Sides, cases, claim
 from ...core.class_counts import ClassCounts
 from ...core.derivation import Derivation
 from ...core.sources import cite
-from ...ldam.bounds import largest_margin, optimal_margins_with_low_order
+from ...ldam.bounds import balanced_error_bound, largest_margin, optimal_margins_with_low_order
 from ...ldam.margins import LDAM_EXPONENT, power_shares
 
 B, y, d = sp.symbols("B y d", positive=True)
@@ -52,14 +53,14 @@ def low_order_domain_corrected(factor=1):
     """The low-order term exists exactly for margins up to 2B 2^(-δ/2K), a little below the largest possible 2B."""
     edge = factor * delta / (2 * K)
     top = largest_margin(K, max_score=B, failure_probability=delta)
-    at = sp.logcombine(_radicand(sp.log(2 * B / top) / sp.log(2)), force=True)
+    below = sp.Symbol("t", nonnegative=True)
     return (
         Derivation()
+        .nonnegative("below the edge it is >= 0", sp.logcombine(_radicand(edge * (1 + below)), force=True))
+        .positive("above the edge it is negative", -sp.logcombine(_radicand(edge / (1 + y)), force=True))
         .equal("the library's largest margin is 2B 2^(-edge)", sp.log(2 * B / top) / sp.log(2), edge)
-        .equal("there the number under the root is 0", at, 0)
-        .nonnegative("below it is >= 0", sp.logcombine(_radicand(edge * (1 + y)), force=True))
-        .positive("above it is negative", -sp.logcombine(_radicand(edge / (1 + y)), force=True))
-        .positive("the log log alone is negative above B: log2(2B/γ) < 1", -sp.log(1 / (1 + y)))
+        .positive("the log log alone is negative above B, where log2(2B/γ) < 1", -sp.log(1 / (1 + y)))
+        .nonnegative("and not below B", sp.log(1 + below))
     )
 
 
@@ -67,16 +68,19 @@ def low_order_domain_corrected(factor=1):
     "ldam.low_order_one_root",
     source=cite("cao2019", "Theorem 2 against Eq. 14 of its proof"),
     kind=Kind.SYMBOLIC,
-    formula="√a + √b <= √(a + b) for a = log log2(2B/γ), b = log(2K/δ)",
+    formula="√a + √b <= √(a + b) for a = log log2(2B/γ) > 0, b = log(2K/δ) > log 4",
     expected="fails",
     corrected_by="ldam.low_order_two_roots",
     right={"factor": 2},
-    wrong={"factor 3/2": {"factor": sp.Rational(3, 2)}},
+    wrong={"factor 11/10": {"factor": sp.Rational(11, 10)}},
 )
 def low_order_one_root(factor=1):
     """The two separate roots of the proof's Eq. 14 are at most the single root that the theorem states."""
-    u, v = sp.symbols("u v", positive=True)  # a = u², b = v²
-    return Derivation().nonnegative("squared: factor (a + b) - (√a + √b)²", factor * (u**2 + v**2) - (u + v) ** 2)
+    u, w = sp.symbols("u w", positive=True)
+    v = sp.sqrt(sp.log(4) + w)  # a = u², b = v²
+    r = sp.Symbol("r", positive=True)
+    squared = (factor * (u**2 + r**2) - (u + r) ** 2).factor()  # at r = √b
+    return Derivation().nonnegative("squared: factor (a + b) - (√a + √b)²", squared.subs(r, v))
 
 
 @claim(
@@ -108,17 +112,21 @@ def low_order_two_roots(factor=2):
     assumptions=("two classes", "margins inside the term's domain"),
 )
 def low_order_skews_optimum(sign=1):
-    """With the low-order term included the rare class deserves more than its n^(-1/4) share of the margin."""
+    """With the low-order term included, a step from the n^(-1/4) split towards the rare class lowers the bound."""
     x, s, a, n, r, more, c = sp.symbols("x s a n r Δr c", positive=True)
     S = sp.Function("S")(x)  # s² = log(x / ln 2) + log(2K/δ), so ds/dx = 1/(2 x s)
     relative = 2 * B * sp.exp(-x) / (8 * a * x * S)  # r(γ) = γ / (8 √C x s) at γ = 2B e^(-x), a = √C
     slope = sp.diff(relative, x).subs(sp.Derivative(S, x), 1 / (2 * x * S)).subs(S, s)
     at = relative.subs(S, s)
     g = sp.Symbol("gamma", positive=True)
-    main, low = -4 * a / g**2, -1 / (2 * g * x * s)  # times n^(-1/2): derivatives of 4√C/γ and of √(s²)
+    confidence = sp.Symbol("L", positive=True)  # log(2K/δ)
+    inside = sp.log(sp.log(2 * B / g) / sp.log(2)) + confidence
+    low_exact = sp.diff(sp.sqrt(inside), g)
+    main, low = sp.diff(4 * a / g, g), -1 / (2 * g * x * s)  # both times n^(-1/2)
     share = n ** sp.Rational(-1, 2) * 4 * a / (c * n ** sp.Rational(-1, 4)) ** 2
     return (
         Derivation()
+        .equal("derivative of √(log log2(2B/γ) + L)", low_exact, low.subs({x: sp.log(2 * B / g), s: sp.sqrt(inside)}))
         .equal("the full derivative is the main one times 1 + r", main + low, main * (1 + g / (8 * a * x * s)))
         .equal("r falls with x = ln(2B/γ)", slope, -at * (1 + 1 / x + 1 / (2 * x * s**2)))
         .positive("so r rises with the margin", at * (1 + 1 / x + 1 / (2 * x * s**2)))
@@ -138,7 +146,7 @@ def _marginal(margin, count, root_complexity):
     "ldam.low_order_optimum",
     source=cite("tailbound", "Cao et al., Theorem 2"),
     kind=Kind.CERTIFIED,
-    formula="the split that minimises the full bound of Theorem 2 is the root of the difference of its derivatives",
+    formula="the split at which the full bound of Theorem 2 is stationary: equal derivatives of both classes",
     relation=Relation.EQUAL,
     rtol=1e-10,
     cases=cases(counts=[(500, 50), (5000, 50)], root_complexity=[0.02, 0.5, 2.0]),
@@ -146,7 +154,7 @@ def _marginal(margin, count, root_complexity):
     assumptions=("two classes, Σ γ = 1, B = 1, δ = 1/20",),
 )
 def low_order_optimum(counts, root_complexity, low_order=True):
-    """The library's fixed point for the optimum with the low-order term lies in a certified enclosure of it."""
+    """The library's fixed point for the split with the low-order term is a certified stationary point."""
     frequent, rare = counts
     C = as_ball(root_complexity)
     computed = root(lambda g: _marginal(g, frequent, C) - _marginal(1 - g, rare, C), 0.05, 0.5)
@@ -220,3 +228,41 @@ def split_near_optimal(exponent=LDAM_EXPONENT):
     best = minimum(bound, [(Fraction(1, 1000), Fraction(999, 1000))], gradient=slope, width=1e-6)
     stated = Enclosure.of(as_ball(best.value) * as_ball(Fraction(10001, 10000)))
     return Enclosure.of(bound([ratio / (1 + ratio)])), stated
+
+
+@claim(
+    "ldam.bound_value",
+    source=cite("cao2019", "Theorem 2"),
+    kind=Kind.CERTIFIED,
+    relation=Relation.EQUAL,
+    rtol=1e-12,
+    formula="(1/K) Σ_k [ L_k + 4 √(C/n_k) / γ_k + √((log log2(2B/γ_k) + log(2K/δ)) / n_k) ], and its joint form",
+    cases=cases(counts=[(5000, 50), (900, 90, 9)], losses=[0.0, 0.25]),
+    wrong={"constant 2": {"constant": 2}, "one root over K": {"classes": 1}},
+)
+def bound_value(counts, losses, constant=4, classes=None):
+    """The library's bounds, per class and joint, have the value of the printed formula, in ball arithmetic."""
+    K, delta, B, C = len(counts), Fraction(1, 20), Fraction(2), Fraction(1, 10)
+    margins = [Fraction(1, 2) + Fraction(k, 3) for k in range(K)]
+    main, low, squares, spread = arb(0), arb(0), arb(0), arb(0)
+    for n, margin in zip(counts, margins, strict=True):
+        main += constant * as_ball(C / n).sqrt() / as_ball(margin)
+        loglog = (as_ball(2 * B / margin).log() / arb(2).log()).log()
+        low += ((loglog + as_ball(2 * (classes or K) / delta).log()) / n).sqrt()
+        squares += 1 / (n * as_ball(margin) ** 2)
+        spread += 1 / arb(n)
+    joint = constant * (as_ball(C) * squares).sqrt() + (arb(20).log() / 2 * spread).sqrt()
+    computed = [Enclosure.of((main + low) / K + as_ball(losses)), Enclosure.of(joint / K + as_ball(losses))]
+    stated = [
+        balanced_error_bound(
+            np.array([float(m) for m in margins]),
+            ClassCounts(counts),
+            complexity=float(C),
+            max_score=float(B),
+            failure_probability=float(delta),
+            margin_losses=losses,
+            bound=bound,
+        )
+        for bound in ("per_class", "joint")
+    ]
+    return computed, stated

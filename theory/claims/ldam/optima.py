@@ -30,7 +30,8 @@ EXPONENTS = {
     "equal margins": {"exponent": Fraction(0)},
     "swapped classes (+1/4)": {"exponent": Fraction(1, 4)},
 }
-n1, n2, p1, p2, total, first, second, c, n = sp.symbols("n1 n2 p1 p2 beta gamma1 gamma2 c n", positive=True)
+x1, x2, p1, p2, total, first, second, c, n = sp.symbols("x1 x2 p1 p2 beta gamma1 gamma2 c n", positive=True)
+n1, n2 = x1**4, x2**4  # every count is a fourth power of a positive number; so the algebra is rational
 COUNTS = np.array([n1, n2], dtype=object)
 ONES = np.array([sp.Integer(1)] * 2, dtype=object)
 
@@ -41,12 +42,17 @@ def _binary_bound(margin, costs, power=1):
 
 
 def _minimiser(derivation: Derivation, stated, costs, power=1) -> Derivation:
-    """Add the two steps that make `stated` the unique minimiser of a binary bound on 0 < γ1 < β."""
+    """Add the steps that make `stated` the unique minimiser of a binary bound on 0 < γ1 < β."""
     bound = _binary_bound(first, costs, power)
     curvature = sp.diff(bound, first, 2).subs(total, first + second)
-    return derivation.positive(
-        "the bound is strictly convex in γ1 on 0 < γ1 < β (β = γ1 + γ2), so it has one stationary point", curvature
-    ).equal("its derivative is 0 at the stated γ1", sp.diff(bound, first).subs(first, stated), 0)
+    return (
+        derivation.positive(
+            "the bound is strictly convex in γ1 on 0 < γ1 < β (β = γ1 + γ2), so it has one stationary point", curvature
+        )
+        .positive("the stated γ1 is positive", stated)
+        .positive("and below β", total - stated)
+        .equal("the derivative is 0 there", sp.diff(bound, first).subs(first, stated), 0)
+    )
 
 
 @claim(
@@ -69,16 +75,15 @@ def binary_split(exponent=LDAM_EXPONENT):
     source=cite("cao2019", "Theorem 3"),
     kind=Kind.SYMBOLIC,
     formula="min over γ1 + γ2 = β of 1/(γ1 √n1) + 1/(γ2 √n2) = (n1^(-1/4) + n2^(-1/4))² / β",
-    wrong={"without the square": {"power": 1}, "of squares": {"power": 3}},
+    wrong={"without the square": {"power": 1}, "cubed": {"power": 3}},
     exhaustive=True,
 )
 def binary_minimum(power=2):
     """The value of the binary bound at its minimum is the squared sum of n^(-1/4) over the total margin."""
     costs, _ = bound_costs(COUNTS, ONES)
-    best = _binary_bound((total * minimising_shares(costs, 1))[0], costs)
-    return Derivation().equal(
-        "value at the optimal split", best, (n1 ** sp.Rational(-1, 4) + n2 ** sp.Rational(-1, 4)) ** power / total
-    )
+    split = (total * minimising_shares(costs, 1))[0]
+    stated = (n1 ** sp.Rational(-1, 4) + n2 ** sp.Rational(-1, 4)) ** power / total
+    return _minimiser(Derivation(), split, costs).equal("the value there", _binary_bound(split, costs), stated)
 
 
 @claim(
@@ -113,7 +118,10 @@ def exponent_general(offset=0):
         {"power": Fraction(2), "rate": Fraction(1), "stated": Fraction(-1, 3)},
         {"power": Fraction(1), "rate": Fraction(1), "stated": Fraction(-1, 2)},
     ),
-    wrong={"fast rate -1/4": {"stated": Fraction(-1, 4)}, "fast rate is (1, 1)": {"rate": Fraction(1)}},
+    wrong={
+        "the fast rate keeps -1/4": {"power": Fraction(2), "rate": Fraction(1), "stated": Fraction(-1, 4)},
+        "1/(γ n) gives -1/3": {"power": Fraction(1), "rate": Fraction(1), "stated": Fraction(-1, 3)},
+    },
     exhaustive=True,
 )
 def fast_rate_exponent(power, rate, stated):
@@ -121,7 +129,7 @@ def fast_rate_exponent(power, rate, stated):
     exponent = sp.Symbol("e")
     # equal marginal gains n^(-q) γ^(-p-1) with γ = n^e: the power of n must vanish
     (solution,) = sp.solve(-sp.Rational(rate) - (sp.Rational(power) + 1) * exponent, exponent)
-    return Fraction(int(solution.p), int(solution.q)), stated
+    return [Fraction(int(solution.p), int(solution.q)), optimal_exponent(power, rate)], [stated, stated]
 
 
 @claim(
@@ -160,7 +168,7 @@ def free_sum_optimum(exponent=LDAM_EXPONENT):
     kind=Kind.CONVEX,
     formula="the convex program min Σ a_k/γ_k^p, Σ γ_k = β returns the closed-form margins",
     relation=Relation.EQUAL,
-    rtol=1e-4,
+    rtol=1e-4,  # a duality gap of 1e-7 leaves its square root in the arguments of a flat minimum
     cases=cases(counts=[(5000, 50), (900, 90, 9), CIFAR10_LT], bound=["per_class", "joint"], priors=[None, "train"]),
     full_cases=cases(
         counts=[ClassCounts.long_tailed(100, num_classes=100, largest=500).counts],
@@ -203,7 +211,7 @@ def gain_binary(floor=Fraction(1, 2), square=2):
         Derivation()
         .equal(
             "the ratio of the two bounds, with n1 = x⁴ n2",
-            ratio.subs(n1, x**4 * n2),
+            ratio.subs(x1, x * x2),
             (1 + x) ** square / (2 * (1 + x**2)),
         )
         .equal("it is the library's formula", gain, (1 + x) ** 2 / (2 * (1 + x**2)))
@@ -217,20 +225,29 @@ def gain_binary(floor=Fraction(1, 2), square=2):
     "ldam.gain_k_classes",
     source=cite("tailbound", "from Cao et al., Sec. 3.1"),
     kind=Kind.SYMBOLIC,
-    formula="(Σ x_k)² / (K Σ x_k²) > 1/K with x_k = n_k^(-1/4)",
+    formula="1/K < (Σ x_k)² / (K Σ x_k²) <= 1 with x_k = n_k^(-1/4): bound(n^(-1/4) margins) / bound(equal margins)",
     wrong={"at least 1/(K-1)": {"offset": 1}},
     exhaustive=True,
 )
 def gain_k_classes(offset=0):
     """With K classes the gain of the bound over equal margins is below a factor K, its limit when one class is rare."""
     K = sp.Symbol("k", integer=True, positive=True) + 1
-    squares, products, M = sp.symbols("Q E M", positive=True)
+    squares, products, M, x1, x2, x3 = sp.symbols("Q E M x1 x2 x3", positive=True)
+    slack = sp.Symbol("t", nonnegative=True)
     gain = (squares + 2 * products) / (K * squares)  # (Σx)² = Q + 2E with Q = Σ x², E = Σ_{i<j} x_i x_j > 0
     rare = (M + K - 1) ** 2 / (K * (M**2 + K - 1))  # one class with x = M, the others with x = 1
+    counts = np.array([x1**-4, x2**-4, x3**-4], dtype=object)
+    costs, power = bound_costs(counts, sp.Integer(1))
+    equal = np.array([total / 3] * 3, dtype=object)
+    ratio = inverse_margin_sum(total * minimising_shares(costs, power), costs, power)
+    ratio /= inverse_margin_sum(equal, costs, power)
     return (
         Derivation()
+        .equal("the library's ratio, three classes", ratio, (x1 + x2 + x3) ** 2 / (3 * (x1**2 + x2**2 + x3**2)))
+        .nonnegative("x_i x_j is at most half of x_i² + x_j², so E <= (K - 1) Q / 2", (x1**2 + x2**2) / 2 - x1 * x2)
+        .nonnegative("so the gain is at most 1", 1 - gain.subs(products, (K - 1) * squares / 2 - slack))
         .equal("one rare class: the gain tends to 1/K", sp.limit(rare, M, sp.oo), 1 / K)
-        .positive("cross products are positive, so the gain stays above", gain - 1 / (K - sp.Rational(offset, 2)))
+        .positive("cross products are positive, so the gain stays above", gain - 1 / (K - offset))
     )
 
 
@@ -240,18 +257,18 @@ def gain_k_classes(offset=0):
     kind=Kind.NUMERIC,
     formula="gain at ratios 1, 10, 100, 10 000: 1, 0.927, 0.787, 0.599",
     relation=Relation.EQUAL,
-    rtol=1e-9,
-    cases=cases(ratio=[1.0, 10.0, 100.0, 1e4]),
-    wrong={"exponent 1/2": {"power": 2}},
+    atol=5e-4,
+    cases=tuple({"ratio": r, "stated": g} for r, g in ((1.0, 1.0), (10.0, 0.927), (100.0, 0.787), (1e4, 0.599))),
+    wrong={"ratio squared": {"power": 2}, "a factor 2 at ratio 100": {"ratio": 100.0, "stated": 0.5}},
 )
-def gain_values(ratio, power=1):
-    """Minimising the binary bound numerically gives the gain that the closed form states."""
+def gain_values(ratio, stated, power=1):
+    """Minimising the binary bound numerically, and the closed form, give the stated gains."""
 
     def bound(share):
-        return inverse_margin_sum(np.array([share, 1 - share]), np.array([ratio**-0.5, 1.0]), 1)
+        return inverse_margin_sum(np.array([share, 1 - share]), np.array([ratio ** (-power / 2), 1.0]), 1)
 
     best: Any = minimize_scalar(bound, bounds=(1e-6, 1 - 1e-6), method="bounded", options={"xatol": 1e-12})
-    return best.fun / bound(0.5), gain_over_equal_split(ratio**power)
+    return [best.fun / bound(0.5), gain_over_equal_split(ratio)], [stated, stated]
 
 
 @claim(
@@ -268,10 +285,12 @@ def gain_values(ratio, power=1):
 )
 def prior_optimum(prior_exponent=None):
     """For known test priors p the optimal margins are proportional to p^(1/2) n^(-1/4)."""
-    costs, power = bound_costs(COUNTS, np.array([p1, p2], dtype=object))
+    square = prior_exponent in (None, Fraction(1, 2))  # then priors that are squares keep the algebra rational
+    priors = np.array([p1**2, p2**2] if square else [p1, p2], dtype=object)
+    costs, power = bound_costs(COUNTS, priors)
     shares = minimising_shares(costs, power)
     if prior_exponent is not None:
-        weights = np.array([p1, p2], dtype=object) ** sp.Rational(prior_exponent) * COUNTS ** sp.Rational(-1, 4)
+        weights = priors ** sp.Rational(prior_exponent) * COUNTS ** sp.Rational(-1, 4)
         shares = weights / weights.sum()
     return _minimiser(Derivation(), total * shares[0], costs, power)
 
@@ -287,7 +306,7 @@ def prior_optimum(prior_exponent=None):
     wrong={"priors ignored": {"prior_exponent": Fraction(0)}, "linear in the prior": {"prior_exponent": Fraction(1)}},
 )
 def eq15_rule(prior_exponent=Fraction(1, 4)):
-    """For known test class sizes n' the margins (n'/n)^(1/4) minimise the bound (the paper states it without proof)."""
+    """For known test class sizes n' the margins (n'/n)^(1/4), a rule given without proof, minimise the bound."""
     return prior_optimum(prior_exponent)
 
 
@@ -295,17 +314,21 @@ def eq15_rule(prior_exponent=Fraction(1, 4)):
     "ldam.test_prior_balanced",
     source=cite("cao2019", "App. C.5, Eq. 15"),
     kind=Kind.SYMBOLIC,
-    formula="p1 = p2: (p_k/n_k)^(1/4) and p_k^(1/2) n_k^(-1/4) both have ratio (n2/n1)^(1/4)",
-    wrong={"unequal priors": {"skew": 2}},
+    formula="ratio of the optimal margins / ratio by Eq. 15 = (p1/p2)^(1/4), which is 1 iff p1 = p2",
+    wrong={"always equal": {"power": 0}, "(p1/p2)^(1/2)": {"power": sp.Rational(1, 2)}},
     exhaustive=True,
 )
-def balanced_priors(skew=1):
-    """With balanced test classes Eq. 15 and the optimum agree, and both are LDAM's n^(-1/4)."""
-    priors = np.array([skew * p1, p1], dtype=object)
-    shares = minimising_shares(*bound_costs(COUNTS, priors))
-    ldam = (n2 / n1) ** sp.Rational(1, 4)
-    eq15 = (priors[0] / n1 / (priors[1] / n2)) ** sp.Rational(1, 4)
-    return Derivation().equal("Eq. 15 is n^(-1/4)", eq15, ldam).equal("so is the optimum", shares[0] / shares[1], ldam)
+def balanced_priors(power=sp.S.One / 4):
+    """Eq. 15 and the optimum agree exactly when the test classes are balanced, and then both are LDAM's n^(-1/4)."""
+    shares = minimising_shares(*bound_costs(COUNTS, np.array([p1, p2], dtype=object)))
+    eq15 = ((p1 / n1) / (p2 / n2)) ** sp.Rational(1, 4)
+    balanced = (shares[0] / shares[1]).subs(p1, p2)
+    return (
+        Derivation()
+        .equal("balanced: the optimum is n^(-1/4)", balanced, (n2 / n1) ** sp.Rational(1, 4))
+        .equal("balanced: so is Eq. 15", eq15.subs(p1, p2), (n2 / n1) ** sp.Rational(1, 4))
+        .equal("in general they differ by", shares[0] / shares[1] / eq15, (p1 / p2) ** power)
+    )
 
 
 @claim(
@@ -315,22 +338,22 @@ def balanced_priors(skew=1):
     formula="p = (0.9, 0.1), n = (100, 5000), β = 1: 0.11398 optimum, 0.11747 Eq. 15 (slope -0.0889), 0.12902 n^(-1/4)",
     relation=Relation.EQUAL,
     rtol=5e-5,
-    atol=5e-5,
-    wrong={"Eq. 15 attains the optimum": {"eq15": 0.11398}, "optimum with n^(-1/3)": {"optimum": 0.1129}},
+    wrong={"Eq. 15 with exponent 1/2": {"power": 0.5}, "Eq. 15 attains the optimum": {"eq15": 0.11398}},
 )
-def prior_values(optimum=0.11398, eq15=0.11747):
+def prior_values(power=0.25, eq15=0.11747):
     """The published rule costs 3 % of the bound at this point, ignoring the priors 13 %."""
     priors, counts = np.array([0.9, 0.1]), np.array([100.0, 5000.0])
-    costs, power = bound_costs(counts, priors)
+    costs, exponent = bound_costs(counts, priors)
 
     def bound(share):
-        return inverse_margin_sum(np.array([share, 1 - share]), costs, power)
+        return inverse_margin_sum(np.array([share, 1 - share]), costs, exponent)
 
     best: Any = minimize_scalar(bound, bounds=(1e-3, 1 - 1e-3), method="bounded", options={"xatol": 1e-12})
-    rule = (priors / counts) ** 0.25
+    rule = (priors / counts) ** power
     at_rule, at_ldam = rule[0] / rule.sum(), power_shares(counts, LDAM_EXPONENT)[0]
     slope = (bound(at_rule + 1e-6) - bound(at_rule - 1e-6)) / 2e-6
-    return [best.fun, bound(at_rule), bound(at_ldam), slope], [optimum, eq15, 0.12902, -0.0889]
+    computed = [best.fun, bound(at_rule), bound(at_ldam), round(slope, 4)]
+    return computed, [0.11398, eq15, 0.12902, -0.0889]
 
 
 def _joint_marginal(exponent, target):
@@ -380,7 +403,8 @@ def joint_standard_exponent(exponent=Fraction(1, 3)):
 )
 def joint_tighter(factor=1):
     """The joint complexity never exceeds the sum of the per-class complexities (induction over the classes)."""
-    S, u, slack = sp.symbols("S u r", positive=True)
+    S, u = sp.symbols("S u", positive=True)
+    slack = sp.Symbol("r", nonnegative=True)
     squares = S**2 - slack  # induction hypothesis: Σ u² = S² - r with r >= 0
     return (
         Derivation()
@@ -437,13 +461,19 @@ def angle_rule(exponent=Fraction(-1, 2)):
     "ldam.margin_values",
     source=cite("cao2019", "Sec. 4, largest margin 0.5"),
     kind=Kind.NUMERIC,
-    formula="CIFAR-10-LT: margins 0.1581 … 0.5 at ratio 100, 0.2812 … 0.5 at ratio 10",
+    formula="CIFAR-10-LT: margins 0.1581 … 0.5 at ratio 100, 0.2812 … 0.5 at ratio 10; C = 0.5 n_min^(1/4)",
     relation=Relation.EQUAL,
     atol=5e-5,
     cases=({"ratio": 10, "smallest": 0.2812}, {"ratio": 100, "smallest": 0.1581}),
     wrong={"exponent -1/3": {"exponent": Fraction(-1, 3)}},
 )
 def margin_values(ratio, smallest, exponent=LDAM_EXPONENT):
-    """On CIFAR-10-LT the most frequent class gets 0.1581 of the rarest class's 0.5 at ratio 100, 0.2812 at ratio 10."""
-    margins = class_margins(ClassCounts.long_tailed(ratio, num_classes=10, largest=5000), exponent=exponent)
-    return [margins.min(), margins.max()], [smallest, 0.5]
+    """On CIFAR-10-LT the most frequent class gets 0.1581 of the rarest class's 0.5 at ratio 100, 0.2812 at ratio 10.
+
+    The three scalings, by largest margin, constant and total, agree.
+    """
+    counts = ClassCounts.long_tailed(ratio, num_classes=10, largest=5000)
+    margins = class_margins(counts, exponent=exponent)
+    same = class_margins(counts, exponent=exponent, constant=0.5 * min(counts.counts) ** -float(exponent))
+    again = class_margins(counts, exponent=exponent, total=margins.sum())
+    return [[m.min(), m.max()] for m in (margins, same, again)], [[smallest, 0.5]] * 3

@@ -7,7 +7,7 @@ from ...core.claims import Kind, Relation, cases, claim
 from ...core.class_counts import ClassCounts
 from ...core.derivation import Derivation
 from ...core.sources import cite
-from ...ldam.weights import class_weights, effective_number
+from ...ldam.weights import class_weights, deferred_weights, effective_number
 
 CIFAR10_LT100 = (5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50)
 CIFAR10_LT10 = (5000, 3871, 2997, 2320, 1796, 1391, 1077, 834, 645, 500)
@@ -61,7 +61,8 @@ def effective_number_limits(offset=0):
 )
 def effective_number_range(offset=0):
     """The effective number lies between 1 and both the number of examples and 1/(1 - β) (induction over n)."""
-    t, n, slack = sp.symbols("t n r", positive=True)
+    t, n = sp.symbols("t n", positive=True)
+    slack = sp.Symbol("r", nonnegative=True)
     beta = t / (1 + t)  # every β in (0, 1)
     E = sp.Symbol("E", positive=True)
     limit = 1 / (1 - beta)
@@ -99,7 +100,7 @@ def effective_number_sum(beta, count, extra=0):
     "ldam.deferred_weight_values",
     source=cite("cao2019", "Algorithm 1 and released code"),
     kind=Kind.NUMERIC,
-    formula="CIFAR-10-LT at ratio 100, first and last class: effective number 0.0506, 3.9927; inverse 0.0402, 4.0236",
+    formula="CIFAR-10-LT, first and last class: 1, 1 before epoch 160; then 0.0506, 3.9927 or inverse 0.0402, 4.0236",
     relation=Relation.EQUAL,
     atol=5e-5,
     cases=({"rule": "effective", "stated": (0.0506, 3.9927)}, {"rule": "inverse", "stated": (0.0402, 4.0236)}),
@@ -110,8 +111,11 @@ def effective_number_sum(beta, count, extra=0):
 )
 def deferred_weight_values(rule, stated, beta=0.9999):
     """The paper's 1/n and the code's effective numbers with β = 0.9999 differ by 25 % for the most frequent class."""
-    weights = class_weights(ClassCounts(CIFAR10_LT100), rule=rule, beta=beta)
-    return weights[[0, -1]], list(stated)
+    counts = ClassCounts(CIFAR10_LT100)
+    first = deferred_weights(counts, 159, epochs=200, rule=rule, beta=beta)
+    second = deferred_weights(counts, 160, epochs=200, rule=rule, beta=beta)
+    weights = class_weights(counts, rule=rule, beta=beta)
+    return [w[[0, -1]] for w in (first, second, weights)], [[1.0, 1.0], list(stated), list(stated)]
 
 
 @claim(
