@@ -23,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_USAGE_ERROR = typer.BadParameter.__mro__[1]  # click's UsageError, which newer versions of typer keep to themselves
+_USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's UsageError, which newer typer keeps to itself
 _PIPE_WIDTH = 160
 _VERDICT_STYLE = {"proved": "green", "confirmed": "cyan", "refuted": "magenta", "unsettled": "yellow"}
 _SHOWN_CLASSES = 12
@@ -46,7 +46,7 @@ def main() -> None:
         sys.exit(finished.exit_code)
     except InputError as error:
         _fail(str(error))
-    except _USAGE_ERROR as error:
+    except _USAGE_ERROR as error:  # pyright: ignore[reportGeneralTypeIssues]
         given = shlex.join(["tailbound", *sys.argv[1:]])
         given = given if len(given) <= _SHOWN_COMMAND else f"{given[:_SHOWN_COMMAND]}…"
         where = error.ctx.command_path if error.ctx else "tailbound"
@@ -208,9 +208,11 @@ def derive(
         raise InputError("derive prints JSON or a snippet, got both --json and --snippet; keep one")
     meaning = _meaning(counts, labels)
     class_counts = _class_counts(source or [], meaning, column, drop_empty, (classes, largest), long_tailed, step)
-    priors = None if test_priors is None else [
-        _number(token, "test_priors", "pass one for each class, as 0.7,0.3") for token in test_priors.split(",")
-    ]
+    priors = (
+        None
+        if test_priors is None
+        else [_number(token, "test_priors", "pass one for each class, as 0.7,0.3") for token in test_priors.split(",")]
+    )
     constants = derive_constants(
         class_counts, max_margin=max_margin, epochs=epochs, probability=probability, test_priors=priors
     )
@@ -344,7 +346,7 @@ def _progress(items: list, text: str):
 
 
 def _styled(verdict) -> str:
-    return f"[{_VERDICT_STYLE.get(str(verdict), "dim")}]{verdict}[/]"
+    return f"[{_VERDICT_STYLE.get(str(verdict), 'dim')}]{verdict}[/]"
 
 
 def _verify_json(decision, variants, falsify: bool) -> dict[str, Any]:

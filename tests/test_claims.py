@@ -46,13 +46,13 @@ def error_text(excinfo) -> str:
 def test_claim_is_decided_as_expected_and_as_recorded(claim_id):
     decision = decided(claim_id)
     assert decision.as_expected, decision.figure
-    assert str(decision.verdict) == RECORDED[claim_id], decision.figure
+    assert str(decision.verdict) == RECORDED.get(claim_id), decision.figure
     assert decision.evidence
     assert decision.deciding.verdict is decision.verdict or decision.verdict.holds
     assert decision.figure
     assert "\n" not in decision.figure
     restored = json.loads(json.dumps(decision.to_json(), allow_nan=False))
-    assert (restored["id"], restored["verdict"], restored["as_expected"]) == (claim_id, RECORDED[claim_id], True)
+    assert (restored["id"], restored["verdict"], restored["as_expected"]) == (claim_id, str(decision.verdict), True)
     assert len(restored["evidence"]) == len(decision.evidence)
     assert all(evidence["figure"] for evidence in restored["evidence"])
 
@@ -72,9 +72,7 @@ def test_failing_claim_shows_its_counterexample_and_its_correction(claim_id):
     assert decision.evidence[-1] is decision.deciding  # the first case that fails ends the search
     assert decision.deciding.figure.endswith("is false")
     assert decided(claim_id, "right").verdict.holds
-    corrected = LEDGER[claim.corrected_by]
-    assert corrected.expected == "holds"
-    assert decided(corrected.id).verdict.holds
+    assert LEDGER[claim.corrected_by].expected == "holds"  # and holds, by the test above
 
 
 @pytest.mark.parametrize("claim_id", [i for i, claim in LEDGER.items() if claim.full_cases])
@@ -130,7 +128,7 @@ def recorded_decisions(monkeypatch):
 
     def found(ledger):
         for claim in ledger:
-            yield vocabulary.Decision(claim, Verdict(RECORDED[claim.id]), (), 0.0)
+            yield vocabulary.Decision(claim, Verdict(RECORDED.get(claim.id, "unsettled")), (), 0.0)
 
     monkeypatch.setattr(claim_index, "iter_decisions", found)
 
@@ -169,10 +167,11 @@ def test_verdicts_are_decided_not_read(monkeypatch):
 
 
 def test_index_lists_every_claim_and_its_correction():
-    text = claim_index.render(RECORDED)
+    found = {claim_id: RECORDED.get(claim_id, "unsettled") for claim_id in LEDGER}
+    text = claim_index.render(found)
     for claim in LEDGER.values():
         (row,) = [line for line in text.splitlines() if line.startswith(f"| `{claim.id}` |")]
-        assert RECORDED[claim.id] in row
+        assert found[claim.id] in row
         assert f"→ `{claim.corrected_by}`" in row if claim.corrected_by else "→ `" not in row
 
 

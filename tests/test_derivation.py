@@ -155,7 +155,7 @@ coefficients = st.lists(st.fractions(-3, 3, max_denominator=5), min_size=1, max_
 
 
 @given(coefficients, coefficients)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_polynomial_identities_are_decided_right(first, second):
     def polynomial(values):
         return sum((sp.Rational(v.numerator, v.denominator) * x**k for k, v in enumerate(values)), sp.Integer(0))

@@ -284,8 +284,8 @@ def _scale(counts: ClassCounts, max_margin: float, probability: float) -> Iterat
         "ldam.cosine_scale_values",
         enough,
         max(LARGEST_SCALE, 2 * enough),
-        f"below {smallest_scale_possible(margins, probability=probability):.4g} no head reaches p {_by('ldam.cosine_scale')}; "
-        "64 is the largest in common use, where the loss is nearly a hinge",
+        f"below {smallest_scale_possible(margins, probability=probability):.4g} no head reaches p "
+        f"{_by('ldam.cosine_scale')}; 64 is the largest in common use, where the loss is nearly a hinge",
     )
 
 
