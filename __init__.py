@@ -8,6 +8,8 @@ Example:
     array([0.158, 0.281, 0.5  ])
 """
 
+# pyright: reportUnsupportedDunderAll=false
+
 __version__ = "0.1.0"
 
 __all__ = ["ClassCounts", "__version__", "derive", "falsify", "verify"]

@@ -47,7 +47,7 @@ def _minimiser(derivation: Derivation, stated, costs, power=1) -> Derivation:
     curvature = sp.diff(bound, first, 2).subs(total, first + second)
     return (
         derivation.positive(
-            "the bound is strictly convex in γ1 on 0 < γ1 < β (β = γ1 + γ2), so it has one stationary point", curvature
+            "the bound, with n_k = x_k⁴, is strictly convex on 0 < γ1 < β = γ1 + γ2: one stationary point", curvature
         )
         .positive("the stated γ1 is positive", stated)
         .positive("and below β", total - stated)
