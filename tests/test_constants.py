@@ -171,6 +171,22 @@ def test_cifar10_lt():
     np.testing.assert_allclose(constants["cdt.delta"].value[[0, -1]], [1, 100**-0.2], rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("name", "exponent"),
+    [("margins", -1 / 4), ("margins_joint", -1 / 3), ("margins_standard", 1 / 3), ("margins_angle", -1 / 2)],
+)
+def test_margin_profiles(name, exponent):
+    found = derive(CIFAR10_LT, max_margin=0.3)[f"ldam.{name}"].value
+    powers = CIFAR10_LT.array**exponent
+    np.testing.assert_allclose(found, 0.3 * powers / powers.max(), rtol=1e-12)
+
+
+def test_median_class_gets_half_the_largest_margin():
+    found = derive([1000, 100, 10], max_margin=0.4)["ldam.margins_median"].value
+    np.testing.assert_allclose(found, [0.2 * 10**-0.25, 0.2, 0.2 * 10**0.25], rtol=1e-12)
+    assert derive([1000, 100, 1], max_margin=0.4)["ldam.margins_median"].value[-1] == 0.4
+
+
 def test_cifar100_lt():
     constants = derive(CIFAR100_LT)
     assert sum(CIFAR100_LT.counts) == 10847
