@@ -80,11 +80,6 @@ def cosine_unequal(profile, by_mean=True):
     return Sides([gap / profile.max(), value * size], [value, gap], uncertainty=certificate.gap)
 
 
-def _square(a, b):
-    """(a² + b²)/2 - ab: half of e^(-v) + e^(-w) less e^(-(v+w)/2)."""
-    return ((a - b) ** 2) / 2
-
-
 @claim(
     "ldam.cosine_scale",
     source=cite("tailbound", "Jensen's inequality"),
@@ -104,8 +99,10 @@ def cosine_scale(odds=None, sign=1):
     at = sp.simplify(sp.exp(loss.subs({u: room, s: needed})))
     return (
         Derivation()
-        .nonnegative(
-            "rivals of one example: e^(-x) is convex, equal gaps are best", _square(sp.exp(-v / 2), sp.exp(-w / 2))
+        .equal(
+            "rivals of one example: e^(-x) at unequal gaps exceeds that at their mean by a square",
+            (sp.exp(-v) + sp.exp(-w)) / 2 - sp.exp(-(v + w) / 2),
+            (sp.exp(-v / 2) - sp.exp(-w / 2)) ** 2 / 2,
         )
         .positive("the loss falls with the gap, on average at most K/(K-1) (claim ldam.cosine_gap)", -sp.diff(loss, u))
         .positive("and is convex in it, so the class mean is smallest at equal gaps", sp.diff(loss, u, 2))
