@@ -15,7 +15,7 @@ from tailbound.theory.core.errors import InputError
 from tailbound.theory.ldam.losses import ldam_loss
 from tailbound.theory.ldam.margins import optimal_margins
 from tailbound.theory.snippets import SNIPPETS
-from tailbound.theory.vs_loss import VSParameters, vs_loss
+from tailbound.theory.vs_loss.losses import VSParameters, vs_loss
 
 CIFAR10_LT = ClassCounts.long_tailed(100, num_classes=10, largest=5000)
 CIFAR100_LT = ClassCounts.long_tailed(100, num_classes=100, largest=500)

@@ -9,7 +9,7 @@ from scipy.special import logsumexp
 from tailbound.theory.core.class_counts import ClassCounts
 from tailbound.theory.core.errors import InputError
 from tailbound.theory.ldam.losses import ldam_loss
-from tailbound.theory.vs_loss import VSParameters, initial_weight, vs_loss, vs_parameters
+from tailbound.theory.vs_loss.losses import VSParameters, initial_weight, vs_loss, vs_parameters
 
 profiles = st.lists(st.integers(1, 10**6), min_size=2, max_size=12).map(lambda counts: ClassCounts(tuple(counts)))
 seeds = st.integers(0, 2**32 - 1)

@@ -20,7 +20,7 @@ from .ldam.bounds import inverse_margin_sum
 from .ldam.cosine import largest_cosine_gap, smallest_scale, smallest_scale_possible
 from .ldam.margins import bound_costs, class_margins, optimal_margins
 from .ldam.weights import class_weights, switch_epoch
-from .vs_loss import vs_parameters
+from .vs_loss.losses import vs_parameters
 
 __all__ = ["Constant", "Constants", "Origin", "derive", "ledger"]
 

@@ -1,5 +1,8 @@
 """The ledger: every statement, one module for each system, and the functions that decide them.
 
+Claims that need random draws or training live in the layers above (`sims.claims`, `nn_validation.claims`). Those are
+looked up by name and only if they are installed, so that this layer imports nothing above it.
+
 Example:
     >>> decision, = verify("ldam.binary_split")
     >>> str(decision.verdict), decision.as_expected
@@ -9,6 +12,7 @@ Example:
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from importlib import import_module
+from importlib.util import find_spec
 from pkgutil import iter_modules
 
 from ..core.claims import REGISTRY, Claim, Decision, Verdict, decide
@@ -17,15 +21,31 @@ from ..core.errors import InputError, nearest
 __all__ = ["falsify", "iter_decisions", "load", "select", "systems", "verify"]
 
 
+_ROOT = __name__.split(".")[0]
+_LAYERS = ("theory", "sims", "nn_validation")
+
+
+def _modules() -> dict[str, list[str]]:
+    """Full names of the claim modules of each system, over all layers."""
+    found: dict[str, list[str]] = {}
+    for layer in _LAYERS:
+        spec = find_spec(f"{_ROOT}.{layer}.claims") if find_spec(f"{_ROOT}.{layer}") else None
+        for module in iter_modules(spec.submodule_search_locations if spec else []):
+            found.setdefault(module.name, []).append(f"{_ROOT}.{layer}.claims.{module.name}")
+    return found
+
+
 def systems() -> list[str]:
     """Slugs of the systems that have claims, in alphabetical order."""
-    return sorted(module.name for module in iter_modules(__path__))
+    return sorted(_modules())
 
 
 def load(system: str | None = None) -> dict[str, Claim]:
     """Import the claims of one system, or of all, and return the registry."""
-    for name in [system] if system else systems():
-        import_module(f".{name}", __name__)
+    for name, modules in sorted(_modules().items()):
+        if system in (None, name):
+            for module in modules:
+                import_module(module)
     return REGISTRY
 
 

@@ -7,7 +7,7 @@ from ...core.claims import Kind, Relation, cases, claim
 from ...core.derivation import Derivation
 from ...core.sources import cite
 from ...ldam.losses import hinge_gradient, hinge_loss, ldam_gradient, ldam_loss
-from ...vs_loss import VSParameters, vs_loss
+from ...vs_loss.losses import VSParameters, vs_loss
 
 s = sp.Symbol("s", positive=True)
 R, m, T = sp.symbols("R m T", nonnegative=True)  # R: the other classes, none for K = 2

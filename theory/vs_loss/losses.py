@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import expit, logsumexp
 
-from .core.class_counts import ClassCounts
-from .core.errors import InputError, require_in
+from ..core.class_counts import ClassCounts
+from ..core.errors import InputError, require_in
 
 __all__ = ["VSParameters", "initial_weight", "vs_loss", "vs_parameters"]
 

@@ -3,11 +3,11 @@
 import numpy as np
 import sympy as sp
 
-from ..core.claims import Kind, Relation, cases, claim
-from ..core.class_counts import ClassCounts
-from ..core.derivation import Derivation
-from ..core.sources import cite
-from ..vs_loss import initial_weight, vs_loss, vs_parameters
+from ...core.claims import Kind, Relation, cases, claim
+from ...core.class_counts import ClassCounts
+from ...core.derivation import Derivation
+from ...core.sources import cite
+from ...vs_loss.losses import initial_weight, vs_loss, vs_parameters
 
 omega, scale = sp.symbols("omega Delta", positive=True)
 iota = sp.Symbol("iota", real=True)

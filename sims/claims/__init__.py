@@ -1,0 +1,1 @@
+"""Claims decided by simulation, one module for each system; the ledger finds them by name."""

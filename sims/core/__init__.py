@@ -1,0 +1,1 @@
+"""What simulations share: studies, seeds and the results store."""
