@@ -104,4 +104,4 @@ class GaussianMixture:
         if not kept.any():
             return np.zeros((len(self.priors), 1))
         means = vectors[:, kept] * np.sqrt(values[kept])
-        return means * np.where(means[0] < 0, -1.0, 1.0)  # a fixed sign, so that equal mixtures look equal
+        return means * np.where(means[0] < 0, -1.0, 1.0) + 0.0  # a fixed sign, so that equal mixtures look equal
