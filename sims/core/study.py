@@ -30,7 +30,7 @@ import pandas as pd
 
 from ...theory.core.errors import InputError, nearest
 
-__all__ = ["SEED_SCHEME", "Agreement", "Study", "agreement", "canonical", "cases", "select"]
+__all__ = ["SEED_SCHEME", "Agreement", "Study", "agreement", "as_tuple", "canonical", "cases", "generator", "select"]
 
 SEED_SCHEME = "PCG64(SeedSequence(first 16 bytes, big-endian, of sha256(JSON of [study, case, repetition])))"
 """How the generator of a draw is seeded, in words, for the header of exported results."""
@@ -154,6 +154,11 @@ def canonical(case: Mapping[str, Any]) -> str:
     return json.dumps(plain, sort_keys=True, separators=(",", ":"))
 
 
+def as_tuple(value):
+    """Return lists in lists as tuples in tuples."""
+    return tuple(map(as_tuple, value)) if isinstance(value, list) else value
+
+
 def generator(study: str, case_text: str, repetition: int) -> np.random.Generator:
     """Return the generator of one draw. See `SEED_SCHEME`."""
     digest = sha256(f"[{json.dumps(study)},{case_text},{repetition}]".encode()).digest()
@@ -266,11 +271,7 @@ def _load(system: str, modules: list[str]) -> list[Study]:
 
 
 def _restored(case_text: str) -> dict[str, Any]:
-    return {name: _as_tuple(value) for name, value in json.loads(case_text).items()}
-
-
-def _as_tuple(value):
-    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
+    return {name: as_tuple(value) for name, value in json.loads(case_text).items()}
 
 
 def _plain(value, name: str):
