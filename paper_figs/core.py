@@ -1,12 +1,12 @@
 """The figures' vocabulary: a registry by system, one style, and files that are whole or absent.
 
-A figure is a function that returns a `matplotlib.figure.Figure` and the numbers drawn in it, as one table or several
-named ones. `draw` writes each as vector PDF, as PNG, and the numbers as CSV; the same inputs give the same bytes.
+A figure is a function of the stored results of the studies it needs. It returns a `matplotlib.figure.Figure` and the
+numbers drawn in it, as one table or several named ones. `draw` writes each as vector PDF, as PNG, and the numbers as
+CSV; the same inputs give the same bytes.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from inspect import cleandoc
@@ -19,6 +19,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ..sims.core.files import replace_files
+from ..sims.core.results import load_results
 from ..theory.core.errors import InputError, nearest
 
 __all__ = ["COLUMN", "INK", "LINES", "PAGE", "PaperFigure", "Tables", "draw", "figure", "figures", "select"]
@@ -80,12 +82,14 @@ class PaperFigure:
     Args:
         id: ``slug.name``.
         caption: what it shows, one line (the first line of the function's docstring).
-        make: returns the drawing and the numbers in it.
+        make: returns the drawing and the numbers in it, given the rows of each needed study.
+        needs: names of the studies whose results it draws.
     """
 
     id: str
     caption: str
-    make: Callable[[], tuple[Figure, Tables]]
+    make: Callable[..., tuple[Figure, Tables]]
+    needs: tuple[str, ...] = ()
 
     @property
     def system(self) -> str:
@@ -93,9 +97,14 @@ class PaperFigure:
         return self.id.split(".")[0]
 
     def render(self) -> dict[str, bytes]:
-        """Draw in the common style; return file name → content: PDF, PNG, and a CSV for each table."""
+        """Draw in the common style; return file name → content: PDF, PNG, and a CSV for each table.
+
+        Raises:
+            InputError: if a needed result is not stored; names the command that makes it.
+        """
+        results = [load_results(name) for name in self.needs]
         with matplotlib.style.context(["default", _STYLE]):
-            drawing, data = self.make()
+            drawing, data = self.make(*results)
             stem = self.id.replace(".", "-")
             files = {
                 f"{stem}.pdf": _saved(drawing, format="pdf", metadata={"Title": self.caption, "CreationDate": None}),
@@ -105,14 +114,19 @@ class PaperFigure:
         return files | {f"{stem}{name}.csv": _csv(self.id, table) for name, table in tables.items()}
 
 
-def figure(figure_id: str) -> Callable[[Callable], Callable]:
-    """Register the decorated function as the figure `figure_id`, ``slug.name``. See `PaperFigure`."""
+def figure(figure_id: str, *, needs: Iterable[str] = ()) -> Callable[[Callable], Callable]:
+    """Register the decorated function as the figure `figure_id`, ``slug.name``. See `PaperFigure`.
 
-    def register(make: Callable[[], tuple[Figure, Tables]]) -> Callable:
+    Args:
+        figure_id: ``slug.name``.
+        needs: names of studies; the function is called with the rows of each, in this order.
+    """
+
+    def register(make: Callable[..., tuple[Figure, Tables]]) -> Callable:
         caption = cleandoc(make.__doc__ or "").partition("\n")[0]
         if figure_id.count(".") != 1 or not caption or figure_id in _FIGURES:
             raise ValueError(f"figure {figure_id!r} needs an id 'slug.name' of its own and a docstring")
-        _FIGURES[figure_id] = PaperFigure(figure_id, caption, make)
+        _FIGURES[figure_id] = PaperFigure(figure_id, caption, make, tuple(needs))
         return make
 
     return register
@@ -156,14 +170,14 @@ def draw(names: Iterable[str], out_dir: str | Path) -> list[Path]:
         The written paths, figure by figure.
 
     Raises:
-        InputError: for an unknown name, or a folder that cannot be written.
+        InputError: for an unknown name, a result that is not stored, or a folder that cannot be written.
     """
     chosen, folder = select(names), Path(out_dir)
     with _explaining(folder):
         folder.mkdir(parents=True, exist_ok=True)
     contents = {folder / name: content for each in chosen for name, content in each.render().items()}
     with _explaining(folder):
-        _replace_all(contents)
+        replace_files(contents)
     return list(contents)
 
 
@@ -176,19 +190,6 @@ def _explaining(folder: Path) -> Iterator[None]:
         raise InputError(
             f"figures cannot be written into {str(folder)!r}: {reason}; name a folder that can be written"
         ) from None
-
-
-def _replace_all(contents: Mapping[Path, bytes]) -> None:
-    partial = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in contents}
-    try:
-        for path, content in contents.items():
-            partial[path].write_bytes(content)
-        for path in contents:
-            os.replace(partial[path], path)
-    finally:
-        for leftover in partial.values():
-            with suppress(OSError):
-                leftover.unlink(missing_ok=True)
 
 
 def _saved(drawing: Figure, **options) -> bytes:

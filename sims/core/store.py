@@ -1,9 +1,9 @@
 """The results store: one SQLite file that holds each draw once, written in transactions.
 
 A draw is known by a digest of study, case, repetition and formula version. A killed process leaves what it has
-committed and nothing else: SQLite rolls the rest back when the file is next opened. Several processes may share a store.
-It keeps a rollback journal rather than a write-ahead log, so that at rest it is one file, which can be copied, and read
-from a folder that cannot be written.
+committed and nothing else: SQLite rolls the rest back when the file is next opened. Several processes may share it.
+There is a rollback journal rather than a write-ahead log, so that at rest the store is one file, which can be copied,
+and read from a folder that cannot be written.
 
 Example:
     >>> import tempfile
