@@ -1,7 +1,7 @@
 """Losses of one signed score u = y f(x): value, slope, curvature and proximal map, for the binary asymptotics.
 
-`LogisticLoss` is the binary VS-loss of one class, ω log(1 + e^(ι - Δ u)); `HingeLoss` is the soft margin. A further loss
-joins by following `ScalarLoss`; one whose proximal map has no closed form takes `solve_prox` for it.
+`LogisticLoss` is the binary VS-loss of one class, ω log(1 + e^(ι - Δ u)); `HingeLoss` is the soft margin. A further
+loss joins by following `ScalarLoss`; one whose proximal map has no closed form takes `solve_prox` for it.
 
 Source:
     Kini et al. (2021), arXiv:2103.01550 (the family); the proximal map by the Wright omega function is derived here.
@@ -38,7 +38,7 @@ class ScalarLoss(Protocol):
         ...
 
     def prox(self, h: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The u that minimises (u - h)² / (2 step) + l(u), the slope (h - u) / step, and the slope's derivative in h."""
+        """The u that minimises (u - h)² / (2 step) + l(u), the slope (h - u) / step, and its derivative in h."""
         ...
 
     def layers(self, step: float) -> list[tuple[float, float]]:
@@ -109,7 +109,7 @@ class LogisticLoss:
         return u, slope, curvature / (1 + step * curvature)
 
     def layers(self, step: float) -> list[tuple[float, float]]:
-        """Two bends of width 1 / Δ, where the proximal map leaves its flat stretch; one and the same for a small step."""
+        """Two bends of width 1 / Δ, where the map leaves its flat stretch; one and the same for a small step."""
         a = step * self.omega * self.delta**2
         top = np.log1p(a)
         bend = top - a * expit(-top)
