@@ -9,8 +9,10 @@ PAPERS = {
     "cortes2025": "Cortes et al. (2025), IMMAX, arXiv:2502.10381",
     "cui2019": "Cui et al. (2019), class-balanced loss, CVPR",
     "hasegawa2025": "Hasegawa and Sato (2025), MLA, arXiv:2409.17582",
+    "ji2021": "Ji and Telgarsky (2021), implicit bias by a primal-dual analysis, arXiv:1906.04540",
     "kini2021": "Kini et al. (2021), VS-loss, arXiv:2103.01550v3",
     "menon2021": "Menon et al. (2021), logit adjustment, arXiv:2007.07314",
+    "soudry2018": "Soudry et al. (2018), implicit bias of gradient descent, arXiv:1710.10345",
     "tailbound": "derived here",
 }
 
