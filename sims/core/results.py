@@ -51,7 +51,7 @@ def export(study: Study, store: Store, folder: str | Path, *, command: str = "")
     header = {
         "study": study.name,
         "version": study.version,
-        "cases": [json.loads(text) for text in study.case_texts],
+        "cases": study.cases,
         "repetitions": rows["repetition"].nunique(),
         "rows": len(rows),
         "digest": f"sha256:{sha256(content).hexdigest()}",

@@ -199,7 +199,9 @@ class Store:
             )
         (found,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
-            raise InputError(f"{self._name} is damaged ({found}); restore a copy, or name another file")
+            raise InputError(
+                f"{self._name} is damaged ({' '.join(found.split())}); restore a copy, or name another file"
+            )
 
     def _select(self, columns: str, study: Study) -> Iterator[tuple]:
         return self._connection.execute(

@@ -53,7 +53,7 @@ class Study:
         draw: ``draw(rng, **case)``; returns one row (column → number, text, bool or array of those), or several rows
             of one draw, for example one for each method.
         cases: keyword arguments of `draw`, all different (see `cases`): numbers, text, bools, None, or tuples of those.
-        repetitions: draws of each case.
+        repetitions: draws of each case. With `until` start from ten or so: the deviation of fewer is a poor guess.
         version: of the formula; raise it whenever `draw` changes, so that stored results of the old one do not count.
         until: wanted standard error of a column. The repetitions of a case double until every row of the draw reaches
             it (NaN left out), or `max_repetitions` are drawn.
@@ -87,7 +87,10 @@ class Study:
         twice = [text for text in texts if texts.count(text) > 1] if len(set(texts)) < len(texts) else []
         if twice or not texts:
             raise InputError(f"study {self.name}: cases must be given and differ, got {twice[:1] or 'none'}; drop one")
-        object.__setattr__(self, "cases", tuple(_restored(text) for text in texts))
+        restored = [
+            {name: each[name] for name in case} for case, each in zip(self.cases, map(_restored, texts), strict=True)
+        ]
+        object.__setattr__(self, "cases", tuple(restored))
         object.__setattr__(self, "_case_texts", tuple(texts))
 
     @property
