@@ -17,13 +17,33 @@ from pkgutil import iter_modules
 import matplotlib.style
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from ..sims.core.files import replace_files
 from ..sims.core.results import load_results
 from ..theory.core.errors import InputError, nearest
 
-__all__ = ["COLUMN", "INK", "LINES", "PAGE", "PaperFigure", "Tables", "draw", "figure", "figures", "select"]
+__all__ = [
+    "COLUMN",
+    "INK",
+    "LINES",
+    "PAGE",
+    "PaperFigure",
+    "Tables",
+    "dashes",
+    "dot",
+    "draw",
+    "figure",
+    "figures",
+    "nearest_points",
+    "note",
+    "plain_ticks",
+    "select",
+    "summary",
+]
 
 Tables = pd.DataFrame | Mapping[str, pd.DataFrame]
 """The numbers behind a figure, tidy: one row for each drawn point."""
@@ -179,6 +199,54 @@ def draw(names: Iterable[str], out_dir: str | Path) -> list[Path]:
     with _explaining(folder):
         replace_files(contents)
     return list(contents)
+
+
+def summary(rows: pd.DataFrame, by: list[str], column: str) -> pd.DataFrame:
+    """Mean over the draws of a column, its standard error and the number of draws, one row for each group.
+
+    Args:
+        rows: results of a study.
+        by: columns that name a point of the figure.
+        column: what to average.
+
+    Returns:
+        Columns `by`, ``mean``, ``standard_error``, ``draws``.
+
+    Example:
+        >>> summary(pd.DataFrame({"x": [1, 1, 2, 2], "error": [0.1, 0.3, 0.2, 0.2]}), ["x"], "error").round(3)
+           x  mean  standard_error  draws
+        0  1   0.2             0.1      2
+        1  2   0.2             0.0      2
+    """
+    found = rows.groupby(by, sort=True)[column].agg(["mean", "sem", "count"]).reset_index()
+    return found.rename(columns={"sem": "standard_error", "count": "draws"})
+
+
+def dashes(line: dict) -> dict:
+    """Return one of `LINES` without its marker: a theory line."""
+    return {key: value for key, value in line.items() if key != "marker"}
+
+
+def dot(line: dict) -> dict:
+    """Return one of `LINES` as a single larger mark."""
+    return {"color": line["color"], "marker": line["marker"], "linestyle": "none", "markersize": 5.5}
+
+
+def note(ax: Axes, text: str, at: tuple[float, float], offset: tuple[float, float] = (0, 0), **style) -> None:
+    """Write `text` near a data point, moved by some points."""
+    ax.annotate(text, at, offset, textcoords="offset points", **{"color": INK, "fontsize": 7.5} | style)
+
+
+def nearest_points(grid, values) -> list[int]:
+    """Indices of the grid points nearest to some values on a log scale, for `markevery`."""
+    return [int(np.abs(np.log(np.asarray(grid) / value)).argmin()) for value in values]
+
+
+def plain_ticks(axis: Axis, values) -> None:
+    """Label these values only, as plain numbers, thousands as k."""
+    axis.set_major_locator(FixedLocator(values))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v / 1000:g}k" if v >= 10_000 else f"{v:g}"))
 
 
 @contextmanager

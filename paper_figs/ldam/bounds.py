@@ -1,4 +1,4 @@
-"""Figures of LDAM: the margin bound, the exponent each bound asks for, the low-order term, the deferred weights.
+"""Figures of the bounds: the margin bound, the exponent each bound asks for, the low-order term, the deferred weights.
 
 Source:
     Cao et al. (2019), arXiv:1906.07413. The formulas are those of `tailbound.theory.ldam`.
@@ -9,20 +9,18 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from ..theory.core.class_counts import ClassCounts
-from ..theory.ldam.bounds import (
+from ...theory.core.class_counts import ClassCounts
+from ...theory.ldam.bounds import (
     complexity_term,
     gain_over_equal_split,
     largest_margin,
     optimal_margins_with_low_order,
 )
-from ..theory.ldam.margins import class_margins, optimal_margins
-from ..theory.ldam.weights import class_weights, effective_number
-from .core import COLUMN, INK, LINES, PAGE, figure
+from ...theory.ldam.margins import class_margins, optimal_margins
+from ...theory.ldam.weights import class_weights, effective_number
+from ..core import COLUMN, INK, LINES, PAGE, dashes, dot, figure, nearest_points, note, plain_ticks
 
 __all__ = ["RULES", "MarginRule", "binary_bound", "deferred_weights", "low_order", "optimal_exponents"]
 
@@ -81,11 +79,11 @@ def binary_bound() -> tuple[Figure, dict[str, pd.DataFrame]]:
     ax.axvline(0.5, color=INK, linewidth=0.6)
     ax.plot(path.rare_share, path.bound_over_equal, color=INK, linestyle=":", linewidth=1.0)
     for line, curve, (ratio, share, gain) in zip(LINES, curves, optima, strict=False):
-        ax.plot(curve.rare_share, curve.bound_over_equal, **_dashes(line))
-        ax.plot(share, gain, **_dot(line), zorder=3, clip_on=False)
+        ax.plot(curve.rare_share, curve.bound_over_equal, **dashes(line))
+        ax.plot(share, gain, **dot(line), zorder=3, clip_on=False)
         ax.plot([], [], **line, label=str(ratio))
-    _note(ax, "equal split", (0.5, 1.48), (3, 0), va="top")
-    _note(ax, "optima", (0.89, 0.59), (-1, -3), ha="right", va="top")
+    note(ax, "equal split", (0.5, 1.48), (3, 0), va="top")
+    note(ax, "optima", (0.89, 0.59), (-1, -3), ha="right", va="top")
     ax.set(xlim=(0.2, 0.95), ylim=(0.5, 1.5))
     ax.set(xlabel="share of the margin given to the rare class", ylabel="bound / bound at equal split")
     fig.legend(
@@ -135,20 +133,20 @@ def optimal_exponents() -> tuple[Figure, dict[str, pd.DataFrame]]:
     for line, rule in zip(LINES, RULES, strict=False):
         rows = ratio_table[ratio_table.rule == rule.name]
         axes[0].plot(
-            rows.imbalance_ratio, rows.margin_ratio, **line, markevery=_nearest(rows.imbalance_ratio, _DECADES)
+            rows.imbalance_ratio, rows.margin_ratio, **line, markevery=nearest_points(rows.imbalance_ratio, _DECADES)
         )
         for ax, name in zip(axes[1:], sets, strict=True):
             rows = profiles[(profiles["rule"] == rule.name) & (profiles["dataset"] == name)]
             ax.plot(rows["class"], rows.margin_mean_1, **line, markevery=max(1, len(rows) // 10), label=rule.label)
     axes[0].set(xscale="log", xlabel="imbalance ratio", ylabel="optimal margin, rare / frequent")
     axes[0].set_title("two classes")
-    _plain_ticks(axes[0].xaxis, (1, 10, 100, 1000))
-    _plain_ticks(axes[0].yaxis, (0.1, 0.3, 1, 3, 10, 30))
+    plain_ticks(axes[0].xaxis, (1, 10, 100, 1000))
+    plain_ticks(axes[0].yaxis, (0.1, 0.3, 1, 3, 10, 30))
     for ax, (name, counts) in zip(axes[1:], sets.items(), strict=True):
         ax.set(xlabel="class, from frequent to rare", ylim=(0.2, 3))
         ax.set_title(f"{name}, $n_k$ from {counts.counts[0]} to {counts.counts[-1]}")
         ax.set_xticks((1, 4, 7, 10) if len(counts) == 10 else (1, 25, 50, 75, 100))
-        _plain_ticks(ax.yaxis, (0.25, 0.5, 1, 2))
+        plain_ticks(ax.yaxis, (0.25, 0.5, 1, 2))
     axes[1].set_ylabel("margin / mean margin")
     fig.legend(*axes[1].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return fig, {"ratio": ratio_table, "profiles": profiles}
@@ -176,15 +174,15 @@ def low_order() -> tuple[Figure, dict[str, pd.DataFrame]]:
     fig = Figure(figsize=(PAGE, 2.5), layout="constrained")
     axes = fig.subplots(1, 2, sharey=True)
     for line, (ratio, rows) in zip(LINES, left.groupby("imbalance_ratio"), strict=False):
-        marks = _nearest(rows.root_complexity, (0.01, 0.03, 0.1, 0.3, 1, 3, 10))
+        marks = nearest_points(rows.root_complexity, (0.01, 0.03, 0.1, 0.3, 1, 3, 10))
         axes[0].plot(rows.root_complexity, rows.over_quarter_rule, **line, markevery=marks, label=f"{ratio:g}")
     for line, root in zip(LINES, roots, strict=False):
         rows = right[right.root_complexity == root]
         axes[1].plot(rows.total, rows.over_quarter_rule, **line, markevery=(4, 10), label=_complexity_label(root))
     axes[0].axvline(LINEAR_CLASS, color=INK, linewidth=0.8, linestyle=(0, (4, 2)))
-    _note(axes[0], "linear class", (LINEAR_CLASS, 7), (-3, 0), ha="right")
+    note(axes[0], "linear class", (LINEAR_CLASS, 7), (-3, 0), ha="right")
     axes[1].axvspan(edge, 2.2, color="#e6e6e6", linewidth=0)
-    _note(axes[1], "a margin may leave the domain", ((edge + 2.2) / 2, 2.7), ha="center", va="center", rotation=90)
+    note(axes[1], "a margin may leave the domain", ((edge + 2.2) / 2, 2.7), ha="center", va="center", rotation=90)
     axes[0].set(xscale="log", xlabel=r"complexity $\sqrt{C(F)}\,/\,B$", ylabel="margin ratio / $n^{-1/4}$ ratio")
     axes[1].set(xlabel=r"total margin $(\gamma_1+\gamma_2)\,/\,B$", xlim=(0, 2.2))
     axes[0].set(yscale="log", ylim=(0.93, 8), title="total margin $B$")
@@ -193,8 +191,8 @@ def low_order() -> tuple[Figure, dict[str, pd.DataFrame]]:
     axes[1].legend(title=r"complexity $\sqrt{C(F)}\,/\,B$", loc="upper left")
     for ax in axes:
         ax.axhline(1, color=INK, linewidth=0.6)
-    _plain_ticks(axes[0].xaxis, (0.01, 0.1, 1, 10))
-    _plain_ticks(axes[0].yaxis, (1, 1.5, 2, 3, 5))
+    plain_ticks(axes[0].xaxis, (0.01, 0.1, 1, 10))
+    plain_ticks(axes[0].yaxis, (1, 1.5, 2, 3, 5))
     axes[1].set_xticks((0, 0.5, 1, 1.5, 2))
     return fig, {"complexity": left, "total": right}
 
@@ -229,15 +227,15 @@ def deferred_weights() -> tuple[Figure, pd.DataFrame]:
     styles = (LINES[-1], *LINES[:-1])
     for line, table, beta in zip(styles, tables, (1, *_BETAS), strict=True):
         label = r"inverse $1/n$" if beta == 1 else rf"effective, $\beta={beta:g}$"
-        marks = _nearest(table["count"], (10, 100, 1000, 10_000, 100_000))
+        marks = nearest_points(table["count"], (10, 100, 1000, 10_000, 100_000))
         axes[0].plot(table["count"], table.weight_over_largest, **line, markevery=marks, label=label)
         axes[1].plot(table["count"], table.weight_times_count, **line, markevery=marks)
     axes[1].axvspan(50, 5000, color="#eeeeee", linewidth=0, zorder=0)
-    _note(axes[1], "class sizes of\nCIFAR-10-LT", (500, 5e4), ha="center", va="top")
+    note(axes[1], "class sizes of\nCIFAR-10-LT", (500, 5e4), ha="center", va="top")
     for ax in axes:
         ax.set(xscale="log", yscale="log", xlabel="examples $n$ of the class")
-        _plain_ticks(ax.xaxis, (10, 100, 1000, 10_000, 100_000))
-        _plain_ticks(ax.yaxis, (1, 10, 100, 1000, 10_000, 100_000))
+        plain_ticks(ax.xaxis, (10, 100, 1000, 10_000, 100_000))
+        plain_ticks(ax.yaxis, (1, 10, 100, 1000, 10_000, 100_000))
     axes[0].set_ylabel("weight / weight at 500k examples")
     axes[1].set_ylabel("weight / inverse weight")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
@@ -269,27 +267,3 @@ def _low_order_rows(ratio: int, *, root_complexity: float, total: float) -> pd.D
 
 def _complexity_label(root_complexity: float) -> str:
     return f"{root_complexity:g}" + " (linear class)" * (root_complexity == LINEAR_CLASS)
-
-
-def _note(ax: Axes, text: str, at: tuple[float, float], offset: tuple[float, float] = (0, 0), **style) -> None:
-    """Write `text` near a data point, moved by some points."""
-    ax.annotate(text, at, offset, textcoords="offset points", color=INK, fontsize=7.5, **style)
-
-
-def _dashes(line: dict) -> dict:
-    return {key: value for key, value in line.items() if key != "marker"}
-
-
-def _dot(line: dict) -> dict:
-    return {"color": line["color"], "marker": line["marker"], "linestyle": "none", "markersize": 5.5}
-
-
-def _nearest(grid, values) -> list[int]:
-    """Indices of the grid points nearest to some values on a log scale, for `markevery`."""
-    return [int(np.abs(np.log(np.asarray(grid) / value)).argmin()) for value in values]
-
-
-def _plain_ticks(axis, values) -> None:
-    axis.set_major_locator(FixedLocator(values))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v / 1000:g}k" if v >= 10_000 else f"{v:g}"))

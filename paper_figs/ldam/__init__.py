@@ -1,0 +1,7 @@
+"""Figures of LDAM: its bounds, and its margin ratio against the optimum of the asymptotic theory.
+
+Source:
+    Cao et al. (2019), arXiv:1906.07413.
+"""
+
+from . import bounds as bounds
