@@ -259,8 +259,8 @@ def ball_minimiser(loss: PairwiseLoss, radius: float) -> np.ndarray:
     Example:
         >>> points, labels = np.array([[1.0, 0.0], [0.0, -2.0]]), np.array([1, -1])
         >>> w = ball_minimiser(PairwiseLoss.signed(points, labels, iota=3.0), 1e4)
-        >>> (w / np.linalg.norm(w)).round(4)
-        array([0.8944, 0.4472])
+        >>> (w / np.linalg.norm(w)).round(3)
+        array([0.894, 0.447])
     """
     require_positive(radius, "radius")
     dimension = loss.rows.shape[2]
@@ -300,8 +300,8 @@ def gradient_descent(
     Example:
         >>> points, labels = np.array([[1.0, 0.0], [0.0, -2.0]]), np.array([1, -1])
         >>> path = gradient_descent(PairwiseLoss.signed(points, labels), [10, 1000], step=0.1, normalised=True)
-        >>> np.linalg.norm(path, axis=1).round(1)
-        array([ 1., 100.])
+        >>> np.linalg.norm(path, axis=1).round()
+        array([  1., 100.])
     """
     require_positive(step, "step")
     whole = [int(t) for t in times]

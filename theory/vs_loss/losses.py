@@ -12,12 +12,19 @@ Source:
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import expit, logsumexp
+from scipy.special import expit, logsumexp, softmax
 
 from ..core.class_counts import ClassCounts
 from ..core.errors import InputError, require_in
 
-__all__ = ["VSParameters", "initial_weight", "vs_loss", "vs_parameters"]
+__all__ = [
+    "VSParameters",
+    "initial_shares",
+    "initial_weight",
+    "initial_weights",
+    "vs_loss",
+    "vs_parameters",
+]
 
 
 class VSParameters(NamedTuple):
@@ -80,3 +87,36 @@ def initial_weight(omega, delta, iota) -> Any:
         Kini et al. (2021), the observation on the start of training.
     """
     return omega * delta * expit(iota)
+
+
+def initial_weights(parameters: VSParameters) -> np.ndarray:
+    """Weight of an example of each class at f = 0 in the multi-class form: ω_y Δ_y (1 - softmax(ι)_y), shape (K,).
+
+    Source:
+        Derived here, from the observation of Kini et al. (2021); claim ``vs_loss.initial_weight_multiclass``.
+
+    Example:
+        >>> initial_weights(vs_parameters(ClassCounts((900, 100)), tau=1.0)).round(3)
+        array([0.1, 0.9])
+    """
+    delta, iota, omega = (np.asarray(p, dtype=float) for p in parameters)
+    return omega * delta * (1 - softmax(iota))
+
+
+def initial_shares(class_priors, weights) -> np.ndarray:
+    """Share of each class in the gradient at the start of training: π_c w_c / Σ π w along the last axis.
+
+    Args:
+        class_priors: π_c > 0, shape (..., K).
+        weights: w_c >= 0, of `initial_weight` or `initial_weights`, shape (..., K).
+
+    Source:
+        Derived here, from the observation of Kini et al. (2021) on the start of training.
+
+    Example:
+        >>> priors = np.array([0.1, 0.9])
+        >>> initial_shares(priors, initial_weight(1.0, 1.0, np.log(priors[::-1] / priors))).round(3)
+        array([0.5, 0.5])
+    """
+    pulls = np.asarray(class_priors, dtype=float) * np.asarray(weights, dtype=float)
+    return pulls / pulls.sum(axis=-1, keepdims=True)
