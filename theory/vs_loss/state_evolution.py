@@ -27,22 +27,16 @@ from scipy.special import ndtr
 
 from ..core.errors import InputError, require_in
 from ..core.fixed_point import NotConverged
+from .continuation import solve_at
 from .mixture import GaussianMixture
 from .quadrature import layered_nodes
 from .scalar_losses import ScalarLoss
 
 __all__ = ["RidgeERM", "ridge_erm"]
 
-_TOLERANCE = 1e-11  # Newton stops
 _CERTIFIED = 1e-7  # largest residual, and largest correction by the finer quadrature, that is returned
-_MAX_NEWTON = 25
 _MAX_LOG_STEP = 2.5
-_MAX_HALVINGS = 5
-_SLOW = 0.8  # least decrease of the residual over 4 Newton steps
-_LEAST_FALL = 0.01  # in log ridge
-_STALLED = 1e-9  # rounding may keep the residual above the tolerance
-_MAX_LIFTS = 12
-_FAR, _ROUGH = 1e12, 0.01
+_FAR, _ROUGH = 1e12, 0.01  # where the intercept is sought, and how well, in units of ||w||
 _RIDGES, _ASPECTS = (1e-12, 1e12), (1e-6, 1e6)
 
 
@@ -164,9 +158,8 @@ def ridge_erm(
         raise InputError(f"losses must be 2 (one a class) or {len(mixture.signs)} (one a component), got {len(losses)}")
     each = losses if len(losses) == len(mixture.signs) else [losses[0 if y > 0 else 1] for y in mixture.signs]
     system = _System(mixture, float(aspect_ratio), tuple(each), intercept)
-    with np.errstate(all="ignore"):  # a trial step that overflows is rejected, not reported
-        point = system.solve(float(ridge))
-        residual, correction = system.certify(point, float(ridge))
+    point = solve_at(system, float(ridge))
+    residual, correction = system.certify(point, float(ridge))
     rho, b, tail, step = system.unpack(point)
     if not max(residual, correction) <= _CERTIFIED:
         raise NotConverged(
@@ -210,9 +203,12 @@ class _System:
             found[8, j] = weights @ (p * p * a)
         return found
 
-    def equations(self, z: NDArray, ridge: float, refine: int = 1) -> tuple[NDArray, NDArray, float]:
-        """Their values, all 0 at the solution, the Jacobian at fixed scales, and how far the two forms of v differ."""
-        p0, p1, p2, a0, a1, a2, pa0, pa1, pa2 = self.moments(z, refine)
+    def equations(self, z: NDArray, ridge: float) -> tuple[NDArray, NDArray]:
+        """Their values, all 0 at the solution, and the Jacobian at fixed scales."""
+        return self.from_moments(z, ridge, self.moments(z))
+
+    def from_moments(self, z: NDArray, ridge: float, moments: NDArray) -> tuple[NDArray, NDArray]:
+        p0, p1, p2, a0, a1, a2, pa0, pa1, pa2 = moments
         rho, _, tail, step = self.unpack(z)
         rank, norm = rho.size, np.hypot(tail, np.linalg.norm(rho))
         # h moves by along_j + across G when z moves; what that, and log V, does to the moments
@@ -238,67 +234,18 @@ class _System:
         if not self.intercept:
             values[rank], jacobian[rank], jacobian[:, rank] = 0, 0, 0
             jacobian[rank, rank] = 1
-        return values, jacobian, abs(self.pi @ a0 - v) / stiffness
+        return values, jacobian
 
-    def newton(self, z: NDArray, ridge: float) -> NDArray | None:
-        """Newton's method with halved steps from a start; None when it fails."""
-        values, jacobian, _ = self.equations(z, ridge)
-        sizes = []
-        for k in range(_MAX_NEWTON):
-            size = np.linalg.norm(values)
-            sizes.append(size)
-            if size < _TOLERANCE:
-                return z
-            if k >= 4 and size > _SLOW * sizes[k - 4]:
-                return None
-            try:
-                move = -np.linalg.solve(jacobian, values)
-            except np.linalg.LinAlgError:
-                return None
-            share = min(1.0, _MAX_LOG_STEP / np.abs(move[-2:]).max())
-            for _ in range(_MAX_HALVINGS):
-                trial = z + share * move
-                values, jacobian, _ = self.equations(trial, ridge)
-                if np.linalg.norm(values) < (1 - 1e-3 * share) * size:
-                    break
-                share /= 2
-            else:
-                return z if size < _STALLED else None
-            z = trial
-        return None
+    def move(self, z: NDArray, step: NDArray) -> NDArray:
+        """z moved by a step whose change of log t and log V is bounded."""
+        return z + step * min(1.0, _MAX_LOG_STEP / max(np.abs(step[-2:]).max(), 1e-300))
 
-    def solve(self, ridge: float) -> NDArray:
-        """The solution, from a start at this ridge or, failing that, followed from a larger ridge downwards."""
-        reached = ridge
-        for _ in range(_MAX_LIFTS):
-            found = (z for start in self.starts(reached) if (z := self.newton(start, reached)) is not None)
-            z = next(found, None)
-            if z is not None:
-                break
-            reached *= 1e4
-        else:
-            raise NotConverged(
-                f"no start led to a solution for any ridge from {ridge:g} to {reached:g}; a "
-                "hinge can leave w = 0 when one class outweighs the other"
-            )
-        fall = 2 * np.log(10)
-        while reached > ridge:
-            lower = max(ridge, reached * np.exp(-fall))
-            found = self.newton(z + self.tangent(z, reached) * np.log(lower / reached), lower)
-            if found is not None:
-                z, reached, fall = found, lower, 2 * fall
-            elif fall < _LEAST_FALL:
-                raise NotConverged(f"the solution could not be followed below ridge {reached:g} towards {ridge:g}")
-            else:
-                fall /= 3
-        return z
-
-    def tangent(self, z: NDArray, ridge: float) -> NDArray:
-        """Derivative of the solution z in log ridge."""
+    def ridge_slope(self, z: NDArray, ridge: float) -> NDArray:
+        """Derivative of the values in log ridge at a solution."""
         rho, _, tail, step = self.unpack(z)
         slope = np.zeros(z.size)
         slope[: rho.size], slope[-2] = rho / np.hypot(tail, np.linalg.norm(rho)), 1.0
-        return -np.linalg.solve(self.equations(z, ridge)[1], slope * ridge * step / self.aspect_ratio)
+        return slope * ridge * step / self.aspect_ratio
 
     def starts(self, ridge: float) -> Iterator[NDArray]:
         """Points to start from: a few steps of the fixed point, from a large step V and from a moderate one."""
@@ -347,13 +294,18 @@ class _System:
 
     def certify(self, z: NDArray, ridge: float) -> tuple[float, float]:
         """Residual and Newton correction under panels of half the length."""
-        values, jacobian, stein = self.equations(z, ridge, refine=2)
-        rho, b, tail, _ = self.unpack(z)
+        moments = self.moments(z, refine=2)
+        values, jacobian = self.from_moments(z, ridge, moments)
+        rho, b, tail, step = self.unpack(z)
+        norm = np.hypot(tail, np.linalg.norm(rho))
+        forms = (
+            self.pi @ (moments[3] - moments[1] / norm) * step / self.aspect_ratio
+        )  # v as E dp/dh and as E p G / ||w||
         units = np.ones(z.size)
-        units[:-2] = np.hypot(tail, np.linalg.norm(rho))
+        units[:-2] = norm
         units[-3] += abs(b)
         try:
             correction = np.linalg.solve(jacobian, values) / units
         except np.linalg.LinAlgError:
             return np.inf, np.inf
-        return float(max(np.abs(values).max(), stein)), float(np.abs(correction).max())
+        return float(max(np.abs(values).max(), abs(forms))), float(np.abs(correction).max())
