@@ -211,9 +211,14 @@ class Agreement:
         return difference / self.standard_error if self.standard_error else math.copysign(math.inf, difference)
 
     @property
+    def tolerance(self) -> float:
+        """4 standard errors plus the allowance."""
+        return _STANDARD_ERRORS * self.standard_error + self.allowance
+
+    @property
     def holds(self) -> bool:
-        """Whether mean and theory differ by at most 4 standard errors plus the allowance."""
-        return abs(self.mean - self.theory) <= _STANDARD_ERRORS * self.standard_error + self.allowance
+        """Whether mean and theory differ by at most `tolerance`."""
+        return abs(self.mean - self.theory) <= self.tolerance
 
 
 def agreement(rows: pd.DataFrame, theory: float, column: str, allowance: float = 0.0) -> Agreement:

@@ -1,0 +1,35 @@
+"""Claims that are decided by simulation: draws of a study in a table, and the agreement rule as two sides.
+
+Example:
+    >>> from .study import Study
+    >>> def draw_uniform(rng, *, width):
+    ...     return {"value": width * rng.random()}
+    >>> study = Study("example.uniform", draw_uniform, cases=({"width": 2.0},))
+    >>> sides = within(agreement(drawn(study, 200, width=1.0), theory=0.5, column="value"))
+    >>> bool(sides.computed[0] <= sides.stated[0])
+    True
+"""
+
+import pandas as pd
+
+from ...theory.core.claims import Sides
+from .study import Agreement, Study, agreement
+
+__all__ = ["agreement", "drawn", "within"]
+
+
+def drawn(study: Study, repetitions: int, **case) -> pd.DataFrame:
+    """Draw a case of a study anew, with the seeds that the study gives it; tidy rows with ``repetition``."""
+    return pd.DataFrame(
+        [{"repetition": k} | row for k in range(repetitions) for row in study.draw_rows(case, repetition=k)]
+    )
+
+
+def within(*agreements: Agreement, note: str = "") -> Sides:
+    """The agreement rule for a claim "at most": |mean − theory| beside 4 standard errors plus the allowance."""
+    means = ", ".join(f"{each.mean:.4g} ± {each.standard_error:.1g} ({each.theory:.4g})" for each in agreements)
+    return Sides(
+        [abs(each.mean - each.theory) for each in agreements],
+        [each.tolerance for each in agreements],
+        note=f"{note}{'; ' if note else ''}simulated ± standard error (theory): {means}",
+    )
