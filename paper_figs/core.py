@@ -91,6 +91,8 @@ _STYLE = {
     "axes.axisbelow": True,
     "legend.frameon": False,
     "legend.handlelength": 2.8,
+    "hatch.linewidth": 0.5,
+    "hatch.color": INK,
 }
 _FIGURES: dict[str, "PaperFigure"] = {}
 

@@ -1,0 +1,104 @@
+"""Figures of LDAM's margin ratio against the optimal one on Gaussian mixtures.
+
+Source:
+    Cao et al. (2019), arXiv:1906.07413, for the ratio (n_- / n_+)^(1/4); the optimum is that of
+    `tailbound.theory.vs_loss.asymptotics`, antipodal means ±μ, identity covariance, d / n fixed.
+"""
+
+from fractions import Fraction
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.contour import QuadContourSet
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from ...theory.ldam.margins import LDAM_EXPONENT
+from ...theory.vs_loss.asymptotics import hard_margin_map, separability_threshold
+from ...theory.vs_loss.mixture import GaussianMixture
+from ..core import INK, PAGE, figure, plain_ticks
+
+__all__ = ["regret"]
+
+_SIGNALS = (1.0, 2.0, 4.0)
+_INFINITE = 1e12  # a ratio beyond which the errors no longer change in float64
+_REGRET_LEVELS = (0, 0.5, 1, 2, 5, 10, 20, 40)
+_EXPONENT_LEVELS = (0, 1 / 4, 1 / 3, 1 / 2, 1, 1000)
+_HATCH = "////"
+_GRID, _FLATTEST = 90, 0.05
+_NOT_SEPARABLE = "#c8c8c8"
+
+
+@figure("ldam.regret")
+def regret() -> tuple[Figure, pd.DataFrame]:
+    """Where the fourth root is good enough: what LDAM's margin ratio loses to the best one, and the best exponent.
+
+    Hard-margin SVM with a free intercept on a mixture with means ±μ and identity covariance, in the limit d / n fixed.
+    Top: balanced error at the ratio (n_- / n_+)^(1/4) minus the least over all ratios. Bottom: the exponent e for which
+    (n_- / n_+)^e is optimal. Hatched: no finite ratio is optimal, the larger the better; regret against the infinite.
+    """
+    table = pd.concat([_regret_rows(signal) for signal in _SIGNALS])
+
+    fig = Figure(figsize=(PAGE, 4.6), layout="constrained")
+    axes = fig.subplots(2, 3, sharex=True, sharey=True)
+    maps = (
+        (axes[0], "regret_points", _REGRET_LEVELS, "YlGnBu", "regret of LDAM's ratio\n(balanced error, points)"),
+        (axes[1], "optimal_exponent", _EXPONENT_LEVELS, "YlOrBr", "exponent of $n_-/n_+$\nthat is optimal"),
+    )
+    for row, column, levels, colors, title in maps:
+        for ax, (signal, rows) in zip(row, table.groupby("signal_strength"), strict=True):
+            filled = _map(ax, rows, column, levels, colors)
+            if row is axes[0]:
+                ax.set_title(rf"signal $\|\mu\| = {signal:g}$")
+        bar = fig.colorbar(filled, ax=row, ticks=levels[:-1], aspect=14, pad=0.01)
+        bar.ax.set_yticklabels([_level_name(level) for level in levels[:-1]])
+        bar.set_label(title)
+        row[0].set_ylabel(r"prior $\pi$ of the minority")
+    for ax in axes[1]:
+        ax.set_xlabel("aspect ratio $d/n$")
+    hatched = Patch(facecolor="white", edgecolor=INK, hatch=_HATCH, linewidth=0.4, label="no finite ratio is optimal")
+    fig.legend(
+        handles=[hatched, Patch(facecolor=_NOT_SEPARABLE, label="not separable")], loc="outside upper center", ncols=2
+    )
+    return fig, table
+
+
+def _regret_rows(signal: float) -> pd.DataFrame:
+    """Rows of a grid that is regular in the prior and, from the threshold on, in the logarithm of the aspect ratio."""
+    prior = np.geomspace(0.001, 0.45, _GRID)[:, None]
+    thresholds = [separability_threshold(GaussianMixture.antipodal(p, signal)) for p in prior[:, 0]]
+    aspect_ratio = np.geomspace(np.maximum(1.001 * np.array(thresholds), _FLATTEST), 50, _GRID, axis=1)
+    svm = hard_margin_map(prior, signal, aspect_ratio)
+    imbalance, optimum = (1 - prior) / prior, np.minimum(svm.optimal_margin_ratio, _INFINITE)
+    lost = svm.at_ratio(imbalance ** -float(LDAM_EXPONENT)).balanced_error - svm.at_ratio(optimum).balanced_error
+    columns = {
+        "signal_strength": signal,
+        "prior": prior,
+        "aspect_ratio": aspect_ratio,
+        "regret_points": 100 * lost,
+        "optimal_exponent": np.log(optimum) / np.log(imbalance),
+        "wanted_shift": -svm.intercept / svm.margin,  # of the threshold, in margins; no ratio shifts it by 1 or more
+    }
+    return pd.DataFrame(dict(zip(columns, map(np.ravel, np.broadcast_arrays(*columns.values())), strict=True)))
+
+
+def _map(ax: Axes, rows: pd.DataFrame, column: str, levels, colors: str) -> QuadContourSet:
+    x, y, values, shift = (
+        rows[name].to_numpy().reshape(_GRID, _GRID) for name in ("aspect_ratio", "prior", column, "wanted_shift")
+    )
+    palette = matplotlib.colormaps[colors](np.linspace(0.02, 0.75, len(levels) - 1))
+    filled = ax.contourf(x, y, np.clip(values, levels[0], levels[-1]), levels, colors=palette)
+    ax.contourf(x, y, shift, [1, np.inf], colors="none", hatches=[_HATCH])
+    ax.contour(x, y, shift, [1], colors=INK, linewidths=0.8)
+    ax.set(xscale="log", yscale="log", facecolor=_NOT_SEPARABLE, xlim=(_FLATTEST, 50))
+    ax.grid(False)
+    plain_ticks(ax.xaxis, (0.1, 1, 10))
+    plain_ticks(ax.yaxis, (0.001, 0.01, 0.1))
+    return filled
+
+
+def _level_name(level: float) -> str:
+    fraction = Fraction(level).limit_denominator(8)
+    return str(fraction) if level < 1 else f"{level:g}"
