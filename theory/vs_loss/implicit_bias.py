@@ -200,7 +200,7 @@ def first_order_term(loss: PairwiseLoss, limit: Terminal) -> np.ndarray:
             ``vs_loss.rate_degenerate``).
 
     Source:
-        Derived here; for gradient descent the residual of Soudry et al. (2018), Theorem 4.
+        Derived here; for gradient descent it is the residual of Soudry et al. (2018).
     """
     rows = loss.rows.reshape(-1, loss.rows.shape[2])
     shares, strengths = limit.shares.ravel(), loss.strengths.ravel()
