@@ -363,16 +363,19 @@ SEPARABILITY = Study(
     quick={"num_examples": 20},
 )
 
+_STEPS = [round(0.05 * k, 2) for k in range(1, 20)]
+_PHASES = {
+    "size_exponent": [0.1],
+    "signal_scale": [0.75],
+    "ratio_exponents": [tuple(round(0.1 * k, 1) for k in range(11))],
+}
+
 HIGH_IMBALANCE = Study(
     "vs_loss.high_imbalance",
     draw_high_imbalance,
-    cases=cases(
-        dimension=[1000],
-        rarity=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
-        signal_exponent=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
-        size_exponent=[0.1],
-        signal_scale=[0.75],
-        ratio_exponents=[(0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)],
+    cases=(
+        *cases(dimension=[250, 1000], rarity=_STEPS, signal_exponent=_STEPS, **_PHASES),
+        *cases(dimension=[2000], rarity=_STEPS[1::2], signal_exponent=[0.3], **_PHASES),
     ),
     repetitions=2,
     quick={"dimension": 60},
