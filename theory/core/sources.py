@@ -13,6 +13,7 @@ PAPERS = {
     "kini2021": "Kini et al. (2021), VS-loss, arXiv:2103.01550v3",
     "menon2021": "Menon et al. (2021), logit adjustment, arXiv:2007.07314",
     "soudry2018": "Soudry et al. (2018), implicit bias of gradient descent, arXiv:1710.10345",
+    "vapnik2000": "Vapnik and Chapelle (2000), bounds on error expectation for SVM, Neural Computation 12(9)",
     "tailbound": "derived here",
 }
 
