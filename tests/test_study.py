@@ -117,6 +117,7 @@ def test_canonical_case_restores_every_value(case):
         ({"cases": cases(size=[5, 5], scale=[1.0])}, ["cases", "differ", '"size":5']),
         ({"cases": ({"size": object()},)}, ["size", "object"]),
         ({"repetitions": 0}, ["repetitions must be >= 1, got 0"]),
+        ({"until": {"value": 0.0}, "max_repetitions": 9}, ["until", "> 0", "0.0"]),
         ({"until": {"value": 0.1}}, ["max_repetitions must be >= repetitions = 3", "got 0"]),
     ],
 )
@@ -323,6 +324,15 @@ def test_nan_does_not_keep_the_repetitions_growing(store):
 
     done = run(growing(draw, until={"value": 0.1}, repetitions=16), store).done
     assert done in (32, 48, 64)  # the deviation is 0.29, so that 8 numbers of 16 suffice
+
+
+@pytest.mark.parametrize("column", ["vlaue", "label"])
+def test_growth_by_a_column_without_numbers_is_one_line(store, column):
+    def draw(rng, *, scale):
+        return {"value": 1.0, "label": "x"}
+
+    with pytest.raises(InputError, match=f"must name a column of numbers, got '{column}' .*; known: value, label$"):
+        run(growing(draw, until={column: 0.1}), store)
 
 
 # Finding studies

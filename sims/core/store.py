@@ -267,7 +267,14 @@ def _reached(study: Study, draws: list[list[dict]]) -> bool:
     """Whether every row of the draws has the wanted standard errors, NaN left out."""
     for column, wanted in study.until.items():
         for number in range(max(map(len, draws))):
-            values = np.array([rows[number][column] for rows in draws if number < len(rows)], dtype=float)
+            rows = [drawn[number] for drawn in draws if number < len(drawn)]
+            drawn = [row.get(column) for row in rows]
+            if not all(isinstance(value, int | float) for value in drawn):
+                raise InputError(
+                    f"`until` of study {study.name!r} must name a column of numbers, got {column!r} with {drawn[0]!r}; "
+                    f"known: {', '.join(rows[0])}"
+                )
+            values = np.array(drawn, dtype=float)
             values = values[~np.isnan(values)]
             if len(values) < 2 or not values.std(ddof=1) <= wanted * math.sqrt(len(values)):
                 return False

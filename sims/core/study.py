@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...theory.core.errors import InputError, nearest
+from ...theory.core.errors import InputError, nearest, require_positive
 
 __all__ = ["SEED_SCHEME", "Agreement", "Study", "agreement", "as_tuple", "canonical", "cases", "generator", "select"]
 
@@ -78,6 +78,7 @@ class Study:
             raise InputError(f"a study is named 'slug.name', got {self.name!r}")
         if self.repetitions < 1:
             raise InputError(f"repetitions must be >= 1, got {self.repetitions}; each case needs a draw")
+        require_positive(list(self.until.values()) or 1, f"standard errors `until` of study {self.name}")
         if self.until and not self.max_repetitions >= self.repetitions:
             raise InputError(
                 f"study {self.name}: max_repetitions must be >= repetitions = {self.repetitions} with `until`, "
