@@ -100,8 +100,8 @@ def inverse_partial_expectation(value) -> np.ndarray:
         InputError: for a value that is not positive.
 
     Example:
-        >>> inverse_partial_expectation(partial_expectation([-20.0, 0.0, 3.0])).round(12)
-        array([-20.,   0.,   3.])
+        >>> inverse_partial_expectation(partial_expectation([-20.0, 0.5, 3.0])).round(12)
+        array([-20. ,   0.5,   3. ])
     """
     value = np.asarray(value, dtype=float)
     require_positive(value, "value")

@@ -19,13 +19,14 @@ Source:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 
 from ..core.errors import InputError, require_positive
-from ..core.gaussian import inverse_partial_expectation, partial_expectation, partial_moments, tail
+from ..core.gaussian import partial_expectation, tail
+from .margin_equations import mean_margins, residual, smallest_aspect_ratio, solve_components, solve_two_classes
 from .mixture import GaussianMixture
 
 __all__ = [
@@ -34,12 +35,11 @@ __all__ = [
     "equal_opportunity_ratio",
     "hard_margin",
     "hard_margin_map",
+    "margin_ratio_floor",
     "optimal_margin_ratio",
     "separability_threshold",
+    "squared_score_ceiling",
 ]
-
-_MAX_STEPS = 200
-_HALVINGS = 40
 
 
 class BelowThreshold(ArithmeticError):  # noqa: N818 - reads as what happened
@@ -89,7 +89,7 @@ class HardMargin:
     @property
     def test_margins(self) -> np.ndarray:
         """Mean l_j of the normalised margin of a test point, shape (..., J)."""
-        return _scores(self.signs, self.signals, self.direction, self.intercept)
+        return mean_margins(self.signs, self.signals, self.direction, self.intercept)
 
     @property
     def lifts(self) -> np.ndarray:
@@ -166,22 +166,16 @@ class HardMargin:
             (array([0.2514, 0.0313]), array([0.1623, 0.0609]))
         """
         require_positive(margin_ratio, "margin_ratio")
-        new = np.asarray(margin_ratio, dtype=float)
         middle, margin = self._at_one()
-        shape = np.broadcast_shapes(new.shape, margin.shape)
-        new = np.broadcast_to(new, shape)
+        new, margin, middle, gamma = np.broadcast_arrays(margin_ratio, margin, middle, self.aspect_ratio)
+        spread = [
+            np.broadcast_to(field, new.shape + field.shape[field.ndim - own :])
+            for field, own in ((self.priors, 1), (self.signals, 2), (self.direction, 1))
+        ]
+        priors, signals, direction = spread
         required = np.where(self.signs > 0, new[..., None], 1.0)
-        moved = replace(
-            self,
-            required=required,
-            margin=2 * margin / (new + 1),
-            intercept=middle + (new - 1) / (new + 1) * margin,
-            priors=np.broadcast_to(self.priors, (*shape, self.signs.size)),
-            signals=np.broadcast_to(self.signals, shape + self.signals.shape[-2:]),
-            direction=np.broadcast_to(self.direction, (*shape, self.direction.shape[-1])),
-            aspect_ratio=np.broadcast_to(self.aspect_ratio, shape),
-        )
-        return replace(moved, residual=_residual(moved))
+        margin, middle = 2 * margin / (new + 1), middle + (new - 1) / (new + 1) * margin
+        return _result(priors, self.signs, signals, required, gamma, margin, direction, middle, True)
 
     @property
     def optimal_margin_ratio(self) -> np.ndarray:
@@ -189,7 +183,7 @@ class HardMargin:
         middle, margin = self._at_one()
         if self.signs.size != 2:
             raise InputError(f"optimal_margin_ratio needs one component for each class, got {self.signs.size}")
-        plus, minus = np.moveaxis(_scores(self.signs, self.signals, self.direction, middle), -1, 0)
+        plus, minus = np.moveaxis(mean_margins(self.signs, self.signals, self.direction, middle), -1, 0)
         return optimal_margin_ratio(plus, minus, margin)
 
     def _at_one(self) -> tuple[np.ndarray, np.ndarray]:
@@ -224,6 +218,46 @@ def optimal_margin_ratio(plus_margin, minus_margin, margin) -> np.ndarray:
     gap, width = np.asarray(minus_margin, dtype=float) - plus_margin, 2 * np.asarray(margin, dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(gap >= width, np.inf, np.where(gap <= -width, 0.0, (width + gap) / (width - gap)))[()]
+
+
+def margin_ratio_floor(prior, signal_strength, aspect_ratio):
+    """A lower bound of the optimal margin ratio, (1 + γ / (2 π m²)) / (1 + γ / (2 (1 - π) m²)) for π <= 1/2.
+
+    It is the ratio at which every training point would lie on the margin, so it is exact as γ grows: (1 - π) / π there.
+
+    Args:
+        prior: π, in (0, 1/2].
+        signal_strength: m > 0, half the distance of the two means.
+        aspect_ratio: γ = d / n > 0. All three numbers, arrays or symbols.
+
+    Source:
+        Derived here (claim ``vs_loss.optimal_ratio_floor``).
+
+    Example:
+        >>> round(margin_ratio_floor(0.1, 1.5, 1.0), 3)
+        2.584
+    """
+    minority, majority = (1 + aspect_ratio / (2 * p * signal_strength**2) for p in (prior, 1 - prior))
+    return minority / majority
+
+
+def squared_score_ceiling(prior, signal_strength, aspect_ratio):
+    """An upper bound of (ρ m)², m² / (1 + γ / (4 π (1 - π) m²)): no ratio has a balanced error below Q of its root.
+
+    Args:
+        prior: π, in (0, 1).
+        signal_strength: m > 0, half the distance of the two means.
+        aspect_ratio: γ = d / n > 0. All three numbers, arrays or symbols.
+
+    Source:
+        Derived here (claim ``vs_loss.balanced_error_floor``).
+
+    Example:
+        >>> round(squared_score_ceiling(0.1, 1.5, 1.0), 3)
+        1.007
+    """
+    square = signal_strength**2
+    return square / (1 + aspect_ratio / (4 * prior * (1 - prior) * square))
 
 
 def hard_margin(
@@ -302,8 +336,8 @@ def hard_margin_map(prior, signal_strength, aspect_ratio, margin_ratio=1.0) -> H
     Example:
         >>> priors, aspect_ratios = [0.5, 0.1], [[0.1], [1.0]]
         >>> hard_margin_map(priors, 1.5, aspect_ratios).balanced_error.round(3)
-        array([[  nan,   nan],
-               [0.153, 0.322]])
+        array([[  nan, 0.175],
+               [0.161, 0.322]])
     """
     for value, name in ((prior, "prior"), (aspect_ratio, "aspect_ratio"), (margin_ratio, "margin_ratio")):
         require_positive(value, name)
@@ -338,18 +372,8 @@ def separability_threshold(mixture: GaussianMixture, *, intercept: bool = True) 
         3.7
     """
     signs = _signs(mixture)
-    design = _design(signs, signs[:, None] * mixture.coordinates, intercept)
-    priors, zero = np.asarray(mixture.priors), np.zeros(signs.size)
-    point, gamma = np.zeros(design.shape[-1]), 0.5
-    for _ in range(_MAX_STEPS):  # Dinkelbach: the minimum of numerator - γ denominator falls with γ, Newton from above
-        point = _minimiser(priors, design, zero, np.asarray(gamma), point, intercept)
-        direction = point[: point.size - intercept]
-        numerator = float(priors @ partial_moments(-design @ point)[2])
-        better = numerator / (1 - direction @ direction)
-        if better >= gamma * (1 - 4e-16):
-            break
-        gamma = better
-    return float(gamma)
+    signals = signs[:, None] * mixture.coordinates
+    return smallest_aspect_ratio(np.asarray(mixture.priors), signs, signals, intercept)
 
 
 def equal_opportunity_ratio(mixture: GaussianMixture, aspect_ratio: float) -> float:
@@ -376,7 +400,7 @@ def equal_opportunity_ratio(mixture: GaussianMixture, aspect_ratio: float) -> fl
     if mixture.signs != (1, -1, 1, -1):
         raise InputError(f"mixture must have the components of GaussianMixture.groups, got signs {mixture.signs}")
 
-    def gap(share: float) -> float:  # 1 - share is exact near 0 only; both ends are allowed
+    def gap(share: float) -> float:
         errors = hard_margin(mixture, aspect_ratio, required=(share, share, 1 - share, 1 - share)).errors
         return float(errors[0] - errors[2])
 
@@ -385,7 +409,7 @@ def equal_opportunity_ratio(mixture: GaussianMixture, aspect_ratio: float) -> fl
         return float("inf")
     if gap(0.0) <= 0:
         return 0.0
-    share = float(brentq(gap, 0.0, 1.0, xtol=1e-15, rtol=1e-14))
+    share = root_scalar(gap, bracket=(0.0, 1.0), xtol=1e-15).root
     return share / (1 - share)
 
 
@@ -395,129 +419,17 @@ def _signs(mixture: GaussianMixture) -> np.ndarray:
     return np.asarray(mixture.signs)
 
 
-def _scores(signs, signals, direction, intercept) -> np.ndarray:
-    """l_j = σ_j·ρ + y_j b', shape (..., J)."""
-    return (signals @ direction[..., None])[..., 0] + signs * intercept[..., None]
-
-
-def _design(signs: np.ndarray, signals: np.ndarray, intercept: bool) -> np.ndarray:
-    """Rows (σ_j, y_j), shape (..., J, r + 1), or (σ_j) without an intercept: t = δ u - design @ (ρ, b')."""
-    if not intercept:
-        return signals
-    column = np.broadcast_to(signs[:, None], (*signals.shape[:-1], 1))
-    return np.concatenate([signals, column], axis=-1)
-
-
 def _solve(priors, signs, signals, required, gamma, intercept: bool) -> HardMargin:
     """Solve over leading axes; NaN where not separable."""
     if signs.size == 2 and intercept:
-        margin, direction, middle = _two_classes(priors, signs, signals, required, gamma)
+        margin, direction, middle = solve_two_classes(priors, signs, signals, required, gamma)
     else:
-        margin, direction, middle = _components(priors, signs, signals, required, gamma, intercept)
+        margin, direction, middle = solve_components(priors, signs, signals, required, gamma, intercept)
     outside = ~(margin > 0)
     margin, middle = np.where(outside, np.nan, margin), np.where(outside, np.nan, middle)
     direction = np.where(outside[..., None], np.nan, direction)
-    found = HardMargin(priors, signs, signals, required, gamma, margin, direction, middle, intercept, margin)
-    return replace(found, residual=_residual(found))
+    return _result(priors, signs, signals, required, gamma, margin, direction, middle, intercept)
 
 
-def _residual(found: HardMargin) -> np.ndarray:
-    """Largest violation of the three equations, each relative to the size of its terms."""
-    _, first, second = partial_moments(found.lifts)
-    pulls = found.priors * first
-    gamma, rho = np.asarray(found.aspect_ratio), found.direction
-    energy = (found.priors * second).sum(-1) / gamma - (1 - (rho * rho).sum(-1))
-    stationary = rho - (pulls[..., None] * found.signals).sum(-2) / gamma[..., None]
-    worst = np.maximum(abs(energy), abs(stationary).max(-1))
-    if found.free_intercept:
-        worst = np.maximum(worst, abs((found.signs * pulls).sum(-1)) / pulls.sum(-1))
-    return worst
-
-
-def _two_classes(priors, signs, signals, required, gamma):
-    """u, ρ, b' from the root a of Σ π_j g2(t_j) + 4 m² a² / γ = γ, t_j = g1⁻¹(a / π_j); its left side is convex in a.
-
-    E X² >= (E X)² bounds the root from above, so Newton's iterates fall to it.
-    """
-    total = signals.sum(-2)
-    square = (total * total).sum(-1)  # 4 m² = |σ_+ + σ_-|²
-    a = gamma / np.sqrt(gamma / priors.prod(-1) + square)
-    for _ in range(_MAX_STEPS):
-        values = a[..., None] / priors
-        t = inverse_partial_expectation(values)
-        mass, _, second = partial_moments(t)
-        excess = (priors * second).sum(-1) + square * a * a / gamma - gamma
-        slope = 2 * (values / mass).sum(-1) + 2 * square * a / gamma
-        step = excess / slope
-        a = a - step
-        if np.all(abs(step) <= 1e-9 * a):  # quadratic: one more step would be rounding
-            break
-    t = inverse_partial_expectation(a[..., None] / priors)
-    direction = a[..., None] * total / gamma[..., None]
-    margin = (t.sum(-1) + square * a / gamma) / required.sum(-1)
-    test_margins = required * margin[..., None] - t
-    offsets = signs * (test_margins - (signals @ direction[..., None])[..., 0])  # both are b', one may round more
-    return margin, direction, offsets.mean(-1)
-
-
-def _components(priors, signs, signals, required, gamma, intercept: bool):
-    """u, ρ, b' from Newton's method on u -> min F, which is convex and increasing, started to the right of its root."""
-    design = _design(signs, signals, intercept)
-    shape = np.broadcast_shapes(gamma.shape, priors.shape[:-1], required.shape[:-1], signals.shape[:-2])
-    point = np.zeros((*shape, design.shape[-1]))
-    # E X_+² >= (E X)_+² for a mixture of the t_j with weights that cancel b' (or with the priors) bounds u
-    if intercept:
-        side = np.where(signs > 0, (priors * (signs > 0)).sum(-1)[..., None], (priors * (signs < 0)).sum(-1)[..., None])
-        weights = priors / (2 * side)
-    else:
-        weights = priors
-    spread = np.sqrt(gamma * (weights * weights / priors).sum(-1))
-    pull = np.linalg.norm((weights[..., None] * signals).sum(-2), axis=-1)
-    margin = np.broadcast_to((spread + pull) / (weights * required).sum(-1), shape)
-    for _ in range(_MAX_STEPS):
-        offsets = required * margin[..., None]
-        point = _minimiser(priors, design, offsets, gamma, point, intercept)
-        value, _, curvature, pulls, masses = _model(priors, design, offsets, gamma, point, intercept)
-        step = value / (2 * (pulls * required).sum(-1))
-        new = np.maximum(margin - step, 0.0)  # the iterates stay above the root: at 0 there is no margin
-        step = margin - new
-        cross = -2 * (design * (masses * required)[..., None]).sum(-2)
-        point = point + step[..., None] * np.linalg.solve(curvature, cross[..., None])[..., 0]
-        margin = new
-        if np.all(abs(step) <= 1e-9 * margin):
-            break
-    direction = point[..., : signals.shape[-1]]
-    return margin, direction, point[..., -1] if intercept else np.zeros(shape)
-
-
-def _model(priors, design, offsets, gamma, point, intercept: bool):
-    """F at fixed u with gradient and Hessian in (ρ, b'), and π_j g1(t_j), π_j Φ(t_j)."""
-    mass, first, second = partial_moments(offsets - (design @ point[..., None])[..., 0])
-    ridge = np.ones(point.shape[-1])
-    if intercept:
-        ridge[-1] = 0.0
-    pulls, masses = priors * first, priors * mass
-    value = (priors * second).sum(-1) + gamma * ((ridge * point * point).sum(-1) - 1)
-    gradient = 2 * (gamma[..., None] * ridge * point - (design * pulls[..., None]).sum(-2))
-    curvature = 2 * np.swapaxes(design, -1, -2) @ (masses[..., None] * design)
-    return value, gradient, curvature + 2 * gamma[..., None, None] * np.diag(ridge), pulls, masses
-
-
-def _minimiser(priors, design, offsets, gamma, point, intercept: bool) -> np.ndarray:
-    """(ρ, b') with the least F at fixed u, by Newton's method with step halving."""
-    value, gradient, curvature, _, _ = _model(priors, design, offsets, gamma, point, intercept)
-    for _ in range(_MAX_STEPS):
-        move = -np.linalg.solve(curvature, gradient[..., None])[..., 0]
-        slope, length = (gradient * move).sum(-1), np.ones(value.shape)
-        near = -slope <= 1e-13 * gamma  # a full step ends at rounding
-        for _ in range(_HALVINGS):
-            trial = point + length[..., None] * move
-            new = _model(priors, design, offsets, gamma, trial, intercept)
-            short = ~near & (new[0] > value + 1e-4 * length * slope)
-            if not short.any():
-                break
-            length = np.where(short, length / 2, length)
-        point, (value, gradient, curvature, _, _) = trial, new
-        if near.all():
-            break
-    return point
+def _result(*fields) -> HardMargin:
+    return HardMargin(*fields, residual=residual(*fields))
