@@ -11,6 +11,7 @@ PAPERS = {
     "hasegawa2025": "Hasegawa and Sato (2025), MLA, arXiv:2409.17582",
     "ji2021": "Ji and Telgarsky (2021), implicit bias by a primal-dual analysis, arXiv:1906.04540",
     "kini2021": "Kini et al. (2021), VS-loss, arXiv:2103.01550v3",
+    "lyu2026": "Lyu, Zhou, Zhong (2026), imbalanced classification, arXiv:2502.11323",
     "menon2021": "Menon et al. (2021), logit adjustment, arXiv:2007.07314",
     "soudry2018": "Soudry et al. (2018), implicit bias of gradient descent, arXiv:1710.10345",
     "vapnik2000": "Vapnik and Chapelle (2000), bounds on error expectation for SVM, Neural Computation 12(9)",
