@@ -15,7 +15,7 @@ import pandas as pd
 from ...theory.core.claims import Sides
 from .study import Agreement, Study, agreement
 
-__all__ = ["agreement", "drawn", "within"]
+__all__ = ["agreement", "drawn", "matching", "within"]
 
 
 def drawn(study: Study, repetitions: int, **case) -> pd.DataFrame:
@@ -23,6 +23,14 @@ def drawn(study: Study, repetitions: int, **case) -> pd.DataFrame:
     return pd.DataFrame(
         [{"repetition": k} | row for k in range(repetitions) for row in study.draw_rows(case, repetition=k)]
     )
+
+
+def matching(rows: pd.DataFrame, **values) -> pd.DataFrame:
+    """The rows that have these values in these columns."""
+    kept = pd.Series(True, index=rows.index)
+    for name, value in values.items():
+        kept &= rows[name] == value
+    return pd.DataFrame(rows.loc[kept])
 
 
 def within(*agreements: Agreement, note: str = "") -> Sides:

@@ -31,13 +31,12 @@ __all__ = [
     "draw_high_imbalance",
     "draw_training_margins",
     "ks_distance",
+    "sample_training_margins",
     "wasserstein_distance",
 ]
 
 HISTOGRAM_EDGES = np.linspace(0.0, 6.0, 61)
 """Edges of the histograms of normalised training margins in `TRAINING_MARGINS`."""
-
-_ON_MARGIN = 1e-7  # a training margin this close to the required one, relative, lies on it
 
 
 def draw_cs_svm_errors(
@@ -118,37 +117,45 @@ def draw_training_margins(rng, *, prior, norms, inner, aspect_ratio, num_example
     """Draw the training margins of both classes, one row each, beside their limit law max(δ_c u, l_c + G).
 
     The law has an atom on the margin. ``ks`` is the Kolmogorov distance of the excess over the required margin, so that
-    both atoms lie at 0; ``ks_unaligned`` leaves them where they are, which no sample size can bring together; ``w2``
-    is the Wasserstein distance of the margins as they are.
+    both atoms lie at 0; ``ks_unaligned`` leaves them where they are, which no sample size brings together; ``w2`` is
+    the Wasserstein distance of the margins as they are.
     """
-    mixture = GaussianMixture.binary(prior, norms, inner)
-    sample = draw_sample(rng, mixture, num_examples, round(aspect_ratio * num_examples))
-    limit = hard_margin(mixture, aspect_ratio, margin_ratio)
-    path = margin_ratio_path(solve_svm(sample.gram, sample.labels), [margin_ratio])
-    weights, intercept, norm = path.coefficients[0] @ sample.features, path.intercepts[0], path.norms[0]
-    margins = sample.labels * (sample.features @ weights + intercept) / norm
-    test_margins = sample.test_margins(weights, intercept)
+    limit = hard_margin(GaussianMixture.binary(prior, norms, inner), aspect_ratio, margin_ratio)
+    found = sample_training_margins(rng, limit, norms, inner, num_examples)
     rows = []
-    for component, name in enumerate(("plus", "minus")):
-        edge = limit.required[component] / norm
-        values = np.sort(margins[sample.components == component])
-        values[values <= edge * (1 + _ON_MARGIN)] = edge
-        limit_edge = float(limit.required[component] * limit.margin)
+    for component, (name, margins) in enumerate(zip(("plus", "minus"), found, strict=True)):
+        edge, limit_edge = margins[0], float(limit.required[component] * limit.margin)
         rows.append(
             {
                 "label": name,
-                "count": len(values),
+                "count": len(margins),
                 "boundary": edge,
-                "test_mean": test_margins[component],
-                "mean": values.mean(),
-                "support": (values == edge).mean(),
-                "ks": ks_distance(values - edge + limit_edge, limit, component),
-                "ks_unaligned": ks_distance(values, limit, component),
-                "w2": wasserstein_distance(values, limit_edge, float(limit.test_margins[component])),
-                "histogram": np.histogram(values, HISTOGRAM_EDGES)[0],
+                "mean": margins.mean(),
+                "support": (margins == edge).mean(),
+                "ks": ks_distance(margins - edge + limit_edge, limit, component),
+                "ks_unaligned": ks_distance(margins, limit, component),
+                "w2": wasserstein_distance(margins, limit_edge, float(limit.test_margins[component])),
+                "histogram": np.histogram(margins, HISTOGRAM_EDGES)[0],
             }
         )
     return rows
+
+
+def sample_training_margins(rng, limit: HardMargin, norms, inner, num_examples) -> list[np.ndarray]:
+    """Draw a training set of the setting of `limit`: the normalised training margins of each class, in order.
+
+    Support vectors have exactly the required margin, which comes first.
+    """
+    mixture = GaussianMixture.binary(float(limit.priors[0]), norms, inner)
+    sample = draw_sample(rng, mixture, num_examples, round(float(limit.aspect_ratio) * num_examples))
+    machine = solve_svm(sample.gram, sample.labels)
+    path = margin_ratio_path(machine, [float(limit.margin_ratio)])
+    scores = sample.gram @ path.coefficients[0] + path.intercepts[0]
+    margins = sample.labels * scores / path.norms[0]
+    edges = limit.required[sample.components] / path.norms[0]
+    margins = np.maximum(margins, edges)
+    margins[machine.support] = edges[machine.support]
+    return [np.sort(margins[sample.components == component]) for component in (0, 1)]
 
 
 def draw_critical_dimension(rng, *, prior, norms, inner, num_examples) -> dict:
