@@ -64,7 +64,7 @@ def leave_one_out(gram, solution: SVMSolution, *, follow: bool = True) -> LeaveO
         >>> features = np.array([[3.0], [2.0], [0.0], [-1.0]])
         >>> gram = features @ features.T
         >>> leave_one_out(gram, solve_svm(gram, [1, 1, -1, -1])).margins.round(9)
-        array([ 2.        ,  0.33333333, -0.33333333,  2.        ])
+        array([2.        , 0.33333333, 0.33333333, 2.        ])
     """
     if solution.upper is not None:
         raise InputError("leave_one_out needs a hard margin, got a soft one (upper); solve without upper")
