@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..core.fixed_point import NotConverged
 
-__all__ = ["RidgeSystem", "solve_at"]
+__all__ = ["RidgeSystem", "newton", "solve_at"]
 
 Point = TypeVar("Point")
 
@@ -44,6 +44,7 @@ class RidgeSystem(Protocol[Point]):
         ...
 
 
+@np.errstate(all="ignore")
 def solve_at(system: RidgeSystem[Point], ridge: float, *, tolerance: float = 1e-11) -> Point:
     """Solve a system at a ridge.
 
@@ -55,43 +56,50 @@ def solve_at(system: RidgeSystem[Point], ridge: float, *, tolerance: float = 1e-
     Raises:
         NotConverged: if no start at this or a larger ridge converges, or the path downwards breaks off.
     """
-    with np.errstate(all="ignore"):  # a trial step that overflows is rejected, not reported
-        reached = ridge
-        for _ in range(_MAX_LIFTS):
-            tried = (newton(system, start, reached, tolerance) for start in system.starts(reached))
-            point = next((found for found in tried if found is not None), None)
-            if point is not None:
-                return _descend(system, point, reached, ridge, tolerance)
-            reached *= _LIFT
+    reached = ridge
+    for _ in range(_MAX_LIFTS):
+        tried = (newton(system, start, reached, tolerance) for start in system.starts(reached))
+        point = next((found for found in tried if found is not None), None)
+        if point is not None:
+            return _descend(system, point, reached, ridge, tolerance)
+        reached *= _LIFT
     raise NotConverged(
         f"no start led to a solution for any ridge from {ridge:g} to {reached / _LIFT:g}; w may be 0 there, as a hinge "
         "leaves it when one class outweighs the other"
     )
 
 
+@np.errstate(all="ignore")  # a trial step that overflows is rejected, not reported
 def newton(system: RidgeSystem[Point], point: Point, ridge: float, tolerance: float) -> Point | None:
-    """Newton's method with halved steps; None when it fails."""
-    values, jacobian = system.equations(point, ridge)
+    """Newton's method with halved steps; None when it fails.
+
+    Args:
+        system: the equations.
+        point: where to start.
+        ridge: λ.
+        tolerance: largest norm of the scaled values.
+    """
     sizes: list[float] = []
-    for k in range(_MAX_NEWTON):
-        sizes.append(float(np.linalg.norm(values)))
-        if sizes[-1] < tolerance:
-            return point
-        if not np.isfinite(sizes[-1]) or (k >= 4 and sizes[-1] > _SLOW * sizes[k - 4]):
-            return None
-        try:
+    try:
+        values, jacobian = system.equations(point, ridge)
+        for k in range(_MAX_NEWTON):
+            sizes.append(float(np.linalg.norm(values)))
+            if sizes[-1] < tolerance:
+                return point
+            if not np.isfinite(sizes[-1]) or (k >= 4 and sizes[-1] > _SLOW * sizes[k - 4]):
+                return None
             step = -np.linalg.solve(jacobian, values)
-        except np.linalg.LinAlgError:
-            return None
-        for _ in range(_MAX_HALVINGS):
-            trial = system.move(point, step)
-            values, jacobian = system.equations(trial, ridge)
-            if np.linalg.norm(values) < 0.999 * sizes[-1]:
-                break
-            step = step / 2
-        else:
-            return point if sizes[-1] < _STALLED else None
-        point = trial
+            for _ in range(_MAX_HALVINGS):
+                trial = system.move(point, step)
+                values, jacobian = system.equations(trial, ridge)
+                if np.linalg.norm(values) < 0.999 * sizes[-1]:
+                    break
+                step = step / 2
+            else:
+                return point if sizes[-1] < _STALLED else None
+            point = trial
+    except np.linalg.LinAlgError:
+        return None
     return None
 
 
