@@ -8,13 +8,16 @@ Over rows z_i of any geometry, known through their Gram matrix G alone:
 ν, the multipliers of E'β = 0. With the surplus s = σ(Gβ + Eν − t), a point is optimal when s >= 0 where β = 0, s = 0
 where σβ lies strictly between its bounds, and s <= 0 at the upper bound.
 
-Three roads, fast to safe. `_pivot` exchanges all violating rows at once (block principal pivoting) and ends after a
-few Cholesky factorisations when most rows support the margin. Where G is singular, the same on G + εI guesses the
-set. `_walk` adds and drops single rows and strictly lowers the objective, so it is finite; intercepts enter it by the
-method of multipliers. An unbounded descent is met as a ray: the proof that no point satisfies all rows.
+Three roads, one after the other. `_descend` takes a few dozen accelerated projected-gradient steps, which nearly find
+the active set. `_pivot` exchanges all violating rows at once (block principal pivoting); from there it ends after two
+or three Cholesky factorisations. Where that fails (singular blocks, a stall), `_walk` adds and drops single rows. Each
+of its steps minimises over the free rows and lowers the objective, so no set of rows recurs; a step may have length 0
+only while fewer rows than intercepts are free. An unbounded descent is met as a ray: the proof that no point satisfies
+all rows.
 
 Source:
-    Júdice and Pires (1994), block principal pivoting; Lawson and Hanson (1974), chapter 23, for `_walk`.
+    Beck and Teboulle (2009), accelerated projected gradients; Júdice and Pires (1994), block principal pivoting; Lawson
+    and Hanson (1974), chapter 23, for `_walk`.
 """
 
 from dataclasses import dataclass
@@ -28,9 +31,12 @@ __all__ = ["Program", "Ray", "minimise"]
 
 _EPS = float(np.finfo(float).eps)
 _SINGULAR = 64 * _EPS  # a squared Cholesky pivot below this share of the diagonal, times the size, is rounding
-_RIDGE = 1e-7  # ε of the guess on G + εI, in units of the largest diagonal entry
+_DESCENTS = (
+    (60, 0.02),
+    (150, 0.0),
+)  # before each attempt of `_pivot`: steps, and the share of rows changing at the end
+_AT_LEAST = 8  # steps of a descent
 _PIVOTS, _STALLS = 60, 6  # exchanges in all, and without fewer violations, before `_pivot` gives up
-_ROUNDS = 60  # of the method of multipliers
 
 
 class Ray(ArithmeticError):  # noqa: N818 - reads as what was found
@@ -85,18 +91,54 @@ def minimise(program: Program) -> tuple[np.ndarray, np.ndarray]:
         Ray: if the objective has no lower bound.
         NotConverged: if no active set was found within the budget.
     """
-    n, k = program.border.shape
-    start = _State(np.ones(n, dtype=bool), np.zeros(n, dtype=bool), np.zeros(n), np.zeros(k))
-    state, solved = _pivot(program, start)
-    if not solved:
-        guess, _ = _pivot(program, start, ridge=_RIDGE * (program.size or 1.0))
-        state, solved = _pivot(program, guess)
-        if not solved:
-            state = _multipliers(program, guess)
+    state = None
+    for steps, settled in _DESCENTS:
+        state = _descend(program, steps, settled, state)
+        pivoted, solved = _pivot(program, state)
+        if solved:
+            return _within(program, pivoted), pivoted.multipliers
+    assert state is not None
+    state = _walk(program, _State(state.free, state.capped, _within(program, state), state.multipliers))
     return _within(program, state), state.multipliers
 
 
-def _pivot(program: Program, state: _State, *, ridge: float = 0.0) -> tuple[_State, bool]:
+def _descend(program: Program, steps: int, settled: float, state: _State | None) -> _State:
+    """Accelerated projected gradients, until the active set hardly changes or the steps are spent."""
+    G, t, signs, upper, E = program.gram, program.target, program.signs, program.upper, program.border
+    n = len(t)
+    probe = np.cos(np.arange(n))
+    for _ in range(3):
+        image = G @ probe
+        largest = float(np.linalg.norm(image))  # of the eigenvalues, a little below
+        probe = image / (largest or 1.0)
+    if not largest > 0:
+        largest = 1.0
+    if state is None:
+        point = t / np.where(signs > 0, (signs > 0).sum(), (signs < 0).sum())  # the means, in a binary problem
+        bend = float(point @ (G @ point))
+        point = _inside(signs * point * (float(t @ point) / bend if bend > 0 else 1.0), upper) * signs
+    else:
+        point = state.dual
+    multipliers = np.zeros(E.shape[1])
+    ahead, momentum, active = point, 1.0, np.zeros(n, dtype=bool)
+    for step in range(steps):
+        moved = ahead - (_times(G, ahead) - t) / (1.1 * largest)
+        if E.shape[1]:  # a Newton step of the projection onto E'β = 0 within the bounds
+            height = signs * (moved - E @ multipliers)
+            inner = E[(height > 0) & (height < upper)]
+            multipliers = multipliers + _least_squares(inner.T @ inner, E.T @ (_inside(height, upper) * signs))
+            moved -= E @ multipliers
+        new = _inside(signs * moved, upper) * signs
+        following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+        ahead, point, momentum = new + (momentum - 1) / following * (new - point), new, following
+        was, active = active, point != 0
+        if step >= _AT_LEAST and np.count_nonzero(was != active) <= settled * n:
+            break
+    capped = np.isfinite(upper) & (signs * point >= upper)
+    return _State((point != 0) & ~capped, capped, point, 1.1 * largest * multipliers)
+
+
+def _pivot(program: Program, state: _State) -> tuple[_State, bool]:
     """Exchange every violating row until none is left; False when a block is singular or the exchange stalls."""
     G, t, signs, upper = program.gram, program.target, program.signs, program.upper
     bounded = np.isfinite(upper).any()
@@ -106,26 +148,26 @@ def _pivot(program: Program, state: _State, *, ridge: float = 0.0) -> tuple[_Sta
     for _ in range(_PIVOTS):
         dual = np.where(capped, signs * upper, 0.0) if bounded else np.zeros(len(t))
         rows = np.flatnonzero(free)
-        factor = _cholesky(G, rows, ridge)
+        factor = _cholesky(G, rows)
         if factor is None:
             return last, False
-        fixed = G @ dual if capped.any() else None
+        fixed = _times(G, dual) if capped.any() else None
         dual[rows], multipliers = _bordered(
             program, factor, rows, t[rows] - (0 if fixed is None else fixed[rows]), dual
         )
         if not rows.size and multipliers.size == 1:
             multipliers = _between(program, dual, capped)
-        surplus = signs * (G @ dual + program.border @ multipliers - t + ridge * dual)
+        surplus = signs * (_times(G, dual) + program.border @ multipliers - t)
         tolerance = 1e-12 * np.abs(t).max() + 4 * _EPS * program.size * np.abs(dual).sum()
         height = signs * dual
         low, high = free & (height < 0), free & (height > upper)
         enter = ~free & np.where(capped, surplus > tolerance, surplus < -tolerance)
         violations = int(low.sum() + high.sum() + enter.sum())
-        last = _State(free, capped, np.clip(height, 0.0, upper) * signs, multipliers)
+        last = _State(free, capped, _inside(height, upper) * signs, multipliers)
+        if violations == 0 and not _balanced(program, dual):
+            return last, False
         if violations == 0:
-            if not ridge:
-                last = _refined(program, factor, rows, _State(free, capped, dual, multipliers), surplus)
-            return last, True
+            return _refined(program, factor, rows, _State(free, capped, dual, multipliers), surplus), True
         stalls = 0 if violations < fewest else stalls + 1
         fewest = min(fewest, violations)
         if stalls > _STALLS:
@@ -134,13 +176,11 @@ def _pivot(program: Program, state: _State, *, ridge: float = 0.0) -> tuple[_Sta
     return last, False
 
 
-def _cholesky(G: np.ndarray, rows: np.ndarray, ridge: float = 0.0) -> np.ndarray | None:
+def _cholesky(G: np.ndarray, rows: np.ndarray) -> np.ndarray | None:
     """The factor of G on `rows` (upper triangle, in the layout of LAPACK), or None where it is singular."""
     block = G.copy() if rows.size == len(G) else G[np.ix_(rows, rows)]
     if not rows.size:
         return block
-    if ridge:
-        block[np.diag_indices(rows.size)] += ridge
     largest = block.diagonal().max()
     factor, failed = lapack.dpotrf(block.T, lower=0, clean=0, overwrite_a=1)
     if failed or factor.diagonal().min() ** 2 <= _SINGULAR * rows.size * largest:
@@ -159,7 +199,7 @@ def _bordered(program: Program, factor, rows, right, dual, below=None) -> tuple[
     if below is None:
         below = -program.border.T @ dual
     schur, short = E.T @ both[:, 1:], E.T @ both[:, 0] - below
-    multipliers = np.linalg.lstsq(schur, short, rcond=1e-13)[0] if len(short) > 1 else short / schur[0]
+    multipliers = _least_squares(schur, short)
     return both[:, 0] - both[:, 1:] @ multipliers, multipliers
 
 
@@ -185,56 +225,41 @@ def _refined(program: Program, factor, rows, state: _State, surplus) -> _State:
     return state
 
 
-def _multipliers(program: Program, guess: _State) -> _State:
-    """The method of multipliers: `_walk` on G + ρEE' with target t − Eν, then ν += ρE'β, until `_pivot` agrees."""
-    E, multipliers = program.border, np.zeros(program.border.shape[1])
-    weight = 10 * (program.size or 1.0) / max(float((E * E).sum(axis=1).max(initial=0.0)), 1e-300)
-    gram = program.gram + weight * (E @ E.T) if E.shape[1] else program.gram
-    dual = guess.dual
-    for _ in range(_ROUNDS):
-        target = program.target - E @ multipliers
-        state = _walk(Program(gram, target, program.signs, E[:, :0], program.upper), dual)
-        dual = state.dual
-        imbalance = E.T @ dual
-        state.multipliers = multipliers = multipliers + weight * imbalance
-        if not E.shape[1]:
-            return state
-        polished, solved = _pivot(program, state)
-        if solved:
-            return polished
-        if (np.abs(imbalance) <= 1e-13 * (np.abs(E).T @ np.abs(dual))).all():
-            return state
-    raise NotConverged(
-        f"the intercepts did not settle in {_ROUNDS} rounds; rescale the data, or solve with intercept='penalised'"
-    )
-
-
-def _walk(program: Program, start: np.ndarray) -> _State:
-    """Minimise without a border, from a point within the bounds: each step lowers the objective, so none recurs."""
-    G, t, signs, upper = program.gram, program.target, program.signs, program.upper
+def _walk(program: Program, start: _State) -> _State:
+    """Add the worst row, move to the minimiser of the free rows, drop each row that meets a bound on the way."""
+    t, signs, upper, E = program.target, program.signs, program.upper, program.border
     n = len(t)
-    dual = start.copy()
+    dual, multipliers = start.dual.copy(), start.multipliers
+    if not _balanced(program, dual):
+        dual = np.zeros(n)
     capped = (signs * dual >= upper) & np.isfinite(upper)
-    basis = _Basis(G)
+    basis = _Basis(program)
     waiting = [int(i) for i in np.argsort(-np.abs(dual), kind="stable") if dual[i] != 0 and not capped[i]]
-    curvature = np.maximum(G.diagonal(), _EPS * (program.size or 1.0))
-    for _ in range(20 * n + 200):
+    curvature = np.maximum(program.gram.diagonal(), _EPS * (program.size or 1.0))
+    before, entering, idle = np.full(n, np.nan), -1, set()
+    for step in range(20 * n + 200):
         if waiting:
             entering = waiting.pop(0)
             if dual[entering] == 0 or capped[entering]:
                 continue
         else:
-            _settle(program, basis, dual, capped)
-            surplus = signs * (G @ dual - t)
+            multipliers = _settle(program, basis, dual, capped, multipliers)
+            surplus = signs * (_times(program.gram, dual) + E @ multipliers - t)
             tolerance = 1e-12 * np.abs(t).max() + 4 * _EPS * program.size * np.abs(dual).sum()
             violation = np.where(capped, surplus, -surplus)
             violation[basis.rows] = 0.0
             violation[violation <= tolerance] = 0.0
-            entering = int(np.argmax(violation * np.abs(violation) / curvature))
+            moved = not np.abs(dual - before).max() <= 16 * _EPS * np.abs(dual).max()  # not a number at first
+            idle = set() if moved else idle | ({entering} - {*basis.rows})
+            before = dual.copy()
+            violation[list(idle)] = 0.0  # entered and left without a move: rounding, until something moves
+            worst = violation * np.abs(violation) / curvature if step < 10 * n + 100 else violation > 0  # then by index
+            entering = int(np.argmax(worst))
             if violation[entering] <= 0:
+                multipliers = _settle(program, basis, dual, capped, multipliers)  # refines
                 free = np.zeros(n, dtype=bool)
                 free[basis.rows] = True
-                return _State(free, capped, dual, np.empty(0))
+                return _State(free, capped, dual, multipliers)
             capped[entering] = False
         while not basis.append(entering):
             if not _slide(program, basis, entering, dual, capped):
@@ -242,27 +267,35 @@ def _walk(program: Program, start: np.ndarray) -> _State:
     raise NotConverged(f"the active set of {n} rows did not settle in {20 * n + 200} steps; rescale the data")
 
 
-def _settle(program: Program, basis: "_Basis", dual: np.ndarray, capped: np.ndarray) -> None:
-    """Move to the minimiser of the face of the free rows, dropping each row that meets a bound on the way."""
+def _settle(program: Program, basis: "_Basis", dual, capped, multipliers: np.ndarray) -> np.ndarray:
+    """Move to the minimiser of the face of the free rows; return its multipliers, as near the old as it leaves open."""
+    E = program.border
     while basis.rows:
         rows = np.array(basis.rows)
-        outside = dual.copy()
-        outside[rows] = 0.0
-        fixed = program.gram[rows] @ outside if outside.any() else 0.0
-        change = basis.solve(program.target[rows] - fixed) - dual[rows]
+        over = E.T @ dual
+        over[np.abs(over) <= 64 * _EPS * (np.abs(E).T @ np.abs(dual))] = 0.0
+        residual = (program.target - _times(program.gram, dual) - E @ multipliers)[rows]
+        change, shift = basis.solve(residual - basis.weight * (E[rows] @ over)), np.zeros(E.shape[1])
+        if E.shape[1]:
+            across = basis.solve(E[rows])
+            shift = _least_squares(E[rows].T @ across, E[rows].T @ change + over)
+            size = np.abs(change) + np.abs(across) @ np.abs(shift)
+            change = change - across @ shift
+            change[np.abs(change) <= 64 * _EPS * size] = 0.0  # what the border forbids must not look like a move
         if not _step(program, basis, rows, change, 1.0, dual, capped):
-            return
+            return multipliers + shift
+    return multipliers
 
 
 def _slide(program: Program, basis: "_Basis", entering: int, dual: np.ndarray, capped: np.ndarray) -> bool:
     """Move along the flat direction through a dependent row until a row meets its bound; False when it is that row.
 
     Raises:
-        Ray: if the objective falls along it and no bound is met.
+        Ray: if no bound is met, so that the objective falls for ever.
     """
     rows = np.array([*basis.rows, entering])
-    direction = np.append(-basis.solve(program.gram[basis.rows, entering]), 1.0)
-    slope = float(direction @ (program.gram[rows] @ dual - program.target[rows]))
+    direction = np.append(-basis.solve(basis.block(basis.rows, [entering])[:, 0]), 1.0)
+    slope = float(direction @ (_times(program.gram, dual)[rows] - program.target[rows]))
     direction *= -1.0 if slope > 0 else 1.0
     met = _step(program, basis, rows, direction, np.inf, dual, capped)
     if not met:
@@ -291,20 +324,30 @@ def _step(program: Program, basis: "_Basis", rows, direction, longest: float, du
 
 
 class _Basis:
-    """Free rows with an independent Gram block and its Cholesky factor, grown by a row, rebuilt when rows leave."""
+    """Free rows whose block of H = G + ρEE' is regular, with its Cholesky factor, grown by a row, rebuilt on a drop.
 
-    def __init__(self, gram: np.ndarray):
-        self.gram = gram
+    H takes the place of G because it is regular exactly when G is on the directions that keep E'β fixed.
+    """
+
+    def __init__(self, program: Program):
+        self.program = program
+        largest = float((program.border**2).sum(axis=1).max(initial=0.0)) or 1.0
+        self.weight = (program.size or 1.0) / largest
         self.rows: list[int] = []
         self.factor = np.zeros((0, 0), order="F")  # lower triangle
+
+    def block(self, rows: list[int], columns: list[int]) -> np.ndarray:
+        """Entries of H."""
+        E = self.program.border
+        return self.program.gram[np.ix_(rows, columns)] + self.weight * (E[rows] @ E[columns].T)
 
     def append(self, row: int) -> bool:
         """Add a row unless it depends on those present."""
         m = len(self.rows)
-        corner = float(self.gram[row, row])
-        across = np.empty(0)
+        column = self.block([*self.rows, row], [row])[:, 0]
+        across, corner = column[:m], column[m]
         if m:
-            across, _ = lapack.dtrtrs(self.factor[:m, :m], self.gram[self.rows, row], lower=1)
+            across, _ = lapack.dtrtrs(self.factor[:m, :m], across, lower=1)
         pivot = corner - float(across @ across)
         if pivot <= _SINGULAR * (m + 1) * max(corner, 0.0) or corner <= 0:
             return False
@@ -318,33 +361,54 @@ class _Basis:
 
     def drop(self, rows: list[int]) -> None:
         """Remove rows."""
-        kept = [row for row in self.rows if row not in set(rows)]
+        gone = set(rows)
+        kept = [row for row in self.rows if row not in gone]
         if len(kept) == len(self.rows):
             return
-        self.rows = []
-        factor = _cholesky(self.gram, np.array(kept, dtype=int))
-        if factor is None:
-            for row in kept:
-                self.append(row)
+        factor, failed = lapack.dpotrf(self.block(kept, kept), lower=1) if kept else (np.empty((0, 0)), 0)
+        if not failed and factor.size and factor.diagonal().min() ** 2 > _SINGULAR * len(kept) * self.program.size:
+            self.rows = kept
+            self.factor[: len(kept), : len(kept)] = factor
             return
-        self.rows = kept
-        self.factor[: len(kept), : len(kept)] = np.triu(factor).T
+        self.rows = []
+        for row in kept:
+            self.append(row)
 
     def solve(self, right: np.ndarray) -> np.ndarray:
-        """Solve G_FF x = right."""
+        """Solve H_FF x = right."""
         m = len(self.rows)
-        if not m:
-            return np.empty(0)
-        return lapack.dpotrs(self.factor[:m, :m], right, lower=1)[0]
+        return lapack.dpotrs(self.factor[:m, :m], right, lower=1)[0] if m else np.empty(np.shape(right))
+
+
+def _times(G: np.ndarray, dual: np.ndarray) -> np.ndarray:
+    """G β, reading only the rows that count when they are few."""
+    used = np.flatnonzero(dual)
+    return dual[used] @ G[used] if 4 * used.size < dual.size else G @ dual
+
+
+def _inside(height: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    return np.minimum(np.maximum(height, 0.0), upper)
+
+
+def _least_squares(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """A solution of a small symmetric system that may be singular."""
+    if len(right) == 1:
+        return right / matrix[0] if matrix[0, 0] else 0.0 * right
+    return np.linalg.lstsq(matrix, right, rcond=1e-13)[0]
+
+
+def _balanced(program: Program, dual: np.ndarray) -> bool:
+    E = program.border
+    return bool((np.abs(E.T @ dual) <= 1e-12 * (np.abs(E).T @ np.abs(dual))).all())
 
 
 def _within(program: Program, state: _State) -> np.ndarray:
     """β with E'β = 0 restored on its inner rows and every entry within its bounds exactly."""
-    height = np.clip(program.signs * state.dual, 0.0, program.upper)
+    height = _inside(program.signs * state.dual, program.upper)
     dual = program.signs * height
     inner = (height > 0) & (height < program.upper)
     E = program.border[inner]
     if E.shape[1] and inner.any():
-        dual[inner] -= E @ np.linalg.lstsq(E.T @ E, program.border.T @ dual, rcond=1e-13)[0]
-        dual = program.signs * np.clip(program.signs * dual, 0.0, program.upper)
+        dual[inner] -= E @ _least_squares(E.T @ E, program.border.T @ dual)
+        dual = program.signs * _inside(program.signs * dual, program.upper)
     return dual

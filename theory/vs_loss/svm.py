@@ -10,7 +10,7 @@ have z_i = y_i x_i, e_i = y_i; groups and cost-sensitive classes are other requi
 Δ_y w_y − Δ_c w_c of every rival c. Nothing but inner products of examples is needed, so a kernel serves as well.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,8 @@ _EPS = float(np.finfo(float).eps)
 class NotSeparable(ArithmeticError):  # noqa: N818 - reads as what was proved
     """No classifier meets the required margins, with the convex combination of the rows that proves it.
 
-    With a >= 0, Σ a = 1 and E'a = 0, any w has r'a <= <w, Σ a_i z_i> <= ‖w‖ `residual`.
+    With a >= 0, Σ a = 1 and E'a = 0, any w has r'a <= <w, Σ a_i z_i> <= ‖w‖ `residual`. A residual is called zero below
+    1e-7 of the rows' length, which is what a Gram matrix in float64 resolves; `separability` decides on the features.
 
     Args:
         weights: a, shape (n,).
@@ -61,8 +62,8 @@ class NotSeparable(ArithmeticError):  # noqa: N818 - reads as what was proved
     def __str__(self) -> str:
         rows = int((self.weights > 0).sum())
         return (
-            f"the data are not separable: a convex combination of {rows} rows has norm {self.residual:.1e}, which "
-            f"excludes every w with norm below {self.reach:.1e}; pass upper (a soft margin) or richer features"
+            f"the data are not separable within float64: a convex combination of {rows} rows has norm {self.residual:.1e}, which "
+            f"excludes every w with norm below {self.reach:.1e}; take a soft margin or richer features"
         )
 
 
@@ -90,7 +91,14 @@ class SVMCertificate:
 
 @dataclass(frozen=True)
 class RowSolution:
-    """A solution over rows: `dual` a (n,) >= 0, `multipliers` b (k,), `margins` <w, z_i> + e_i'b (n,), and the proof."""
+    """A solution over rows, with its proof.
+
+    Args:
+        dual: a_i >= 0, shape (n,).
+        multipliers: b, shape (k,).
+        margins: <w, z_i> + e_i'b, shape (n,).
+        certificate: the proof.
+    """
 
     dual: np.ndarray
     multipliers: np.ndarray
@@ -206,15 +214,19 @@ def solve_svm(gram, labels, required=1.0, *, intercept: str = "free", upper=None
         )
     labels = labels.astype(float)
     border = np.ones((len(gram), int(intercept == "free")))
-    found = solve_rows(
-        gram + 1.0 if intercept == "penalised" else gram, required, signs=labels, border=border, upper=upper
-    )
+    scale = float(gram.diagonal().max())
+    gram, lift = _centred(gram) if intercept == "free" else (gram, None)
+    required = _each(required, "required", len(labels))
+    capacity = None if upper is None else _each(upper, "upper", len(labels))
+    found = _solve(gram + 1.0 if intercept == "penalised" else gram, required, labels, border, capacity, scale)
     coefficients = labels * found.dual
     bias = float(found.multipliers[0]) if intercept == "free" else 0.0
     if intercept == "penalised":
         bias = float(coefficients.sum())
     scores = labels * found.margins
-    norm = float(np.sqrt(max(0.0, coefficients @ (scores - bias))))
+    if lift is not None:
+        bias -= float(lift @ coefficients)
+    norm = float(np.sqrt(max(0.0, coefficients @ (gram @ coefficients))))
     return SVMSolution(
         dual=found.dual,
         coefficients=coefficients,
@@ -222,11 +234,11 @@ def solve_svm(gram, labels, required=1.0, *, intercept: str = "free", upper=None
         norm=norm,
         scores=scores,
         support=np.flatnonzero(found.dual),
-        required=_each(required, "required", len(labels)),
+        required=required,
         certificate=found.certificate,
         labels=labels,
         intercept_kind=intercept,
-        upper=None if upper is None else _each(upper, "upper", len(labels)),
+        upper=capacity,
     )
 
 
@@ -321,11 +333,12 @@ def solve_multiclass_svm(
     row = np.arange(example.size)
     pattern[row, labels[example]], pattern[row, rival] = factors[labels[example]], -factors[rival]
     inner = gram + 1.0 if intercept == "penalised" else gram
-    found = solve_rows(
+    found = _solve(
         inner[np.ix_(example, example)] * (pattern @ pattern.T),
         margins[example],
-        border=pattern[:, : K if intercept == "free" else 0],
-        upper=None if upper is None else _each(upper, "upper", n)[example],
+        np.ones(example.size),
+        pattern[:, : K if intercept == "free" else 0],
+        None if upper is None else _each(upper, "upper", n)[example],
     )
     dual = np.zeros((n, K))
     dual[example, rival] = found.dual
@@ -360,20 +373,22 @@ def solve_rows(gram, required, *, signs=None, border=None, upper=None) -> RowSol
     required = _each(required, "required", n)
     signs = np.ones(n) if signs is None else np.asarray(signs, dtype=float)
     border = np.empty((n, 0)) if border is None else np.asarray(border, dtype=float)
-    capacity = np.full(n, np.inf) if upper is None else _each(upper, "upper", n)
-    unit, length = float(required.max()), float(np.abs(gram.diagonal()).max()) or 1.0
+    return _solve(gram, required, signs, border, None if upper is None else _each(upper, "upper", n))
+
+
+def _solve(gram, required, signs, border, upper: np.ndarray | None, scale: float = 0.0) -> RowSolution:
+    """The common road; `scale` is the size of the numbers whose rounding the Gram matrix carries, its own if 0."""
+    capacity = np.full(len(gram), np.inf) if upper is None else upper
+    unit, length = float(required.max()), float(gram.diagonal().max())
+    shrink = 1.0 if 1e-60 < length < 1e60 or length <= 0 else length
     program = Program(
-        gram if 1e-60 < length < 1e60 else gram / length,
-        signs * (required / unit),
-        signs,
-        border,
-        capacity * ((length if not 1e-60 < length < 1e60 else 1.0) / unit),
+        gram if shrink == 1.0 else gram / shrink, signs * (required / unit), signs, border, capacity * (shrink / unit)
     )
     try:
         dual, multipliers = minimise(program)
     except Ray as ray:
         raise _not_separable(program, signs * ray.direction) from None
-    certificate, margins = _certify(program, dual, multipliers)
+    certificate, margins = _certify(program, dual, multipliers, scale / shrink or program.size)
     if upper is None and 2 * certificate.primal * program.size > _RESOLUTION**-2:
         raise _not_separable(program, signs * dual)
     if not certificate.gap <= _GAP:
@@ -382,28 +397,19 @@ def solve_rows(gram, required, *, signs=None, border=None, upper=None) -> RowSol
             f"{np.sqrt(2 * certificate.primal * program.size):.1e}, beyond what this Gram matrix resolves; "
             "centre the features or pass a soft margin"
         )
-    scale = unit / (length if not 1e-60 < length < 1e60 else 1.0)
-    return RowSolution(signs * dual * scale, multipliers * unit, margins * unit, _rescaled(certificate, unit * scale))
+    grow = unit / shrink
+    primal, bound = certificate.primal * unit * grow, certificate.dual * unit * grow
+    certificate = replace(certificate, primal=primal, dual=bound)
+    return RowSolution(signs * dual * grow, multipliers * unit, margins * unit, certificate)
 
 
-def _rescaled(certificate: SVMCertificate, factor: float) -> SVMCertificate:
-    return SVMCertificate(
-        certificate.primal * factor,
-        certificate.dual * factor,
-        certificate.gap,
-        certificate.violation,
-        certificate.stationarity,
-        certificate.complementarity,
-    )
-
-
-def _certify(program: Program, dual: np.ndarray, multipliers: np.ndarray) -> tuple[SVMCertificate, np.ndarray]:
+def _certify(program: Program, dual, multipliers, scale: float) -> tuple[SVMCertificate, np.ndarray]:
     """Primal and dual objectives at a point within its bounds, and the margins <w, z_i> + e_i'b."""
     height, required = program.signs * dual, program.signs * program.target
     image = program.gram @ dual
     margins = program.signs * (image + program.border @ multipliers)
     squared = float(dual @ image)
-    if squared < -_EPS * len(dual) * program.size * float(height.sum()) ** 2:
+    if squared < -_EPS * len(dual) * scale * float(height.sum()) * float(height.sum()):
         raise InputError("gram must be positive semidefinite, but w has a negative squared norm; check the kernel")
     squared = max(squared, 0.0)
     imbalance = program.border.T @ dual
@@ -413,8 +419,10 @@ def _certify(program: Program, dual: np.ndarray, multipliers: np.ndarray) -> tup
     caps = np.where(np.isfinite(program.upper), program.upper, 0.0)  # a hard row is met exactly after scaling
     hard = not np.isfinite(program.upper).all()
     scales = [1.0] if not hard else []
-    scales += [1 / least] if 0 < least < np.inf else []
-    values = [scale**2 * squared / 2 + float(caps @ np.maximum(0.0, required - scale * margins)) for scale in scales]
+    scales += [1 / least] if 1e-6 < least < 1e6 else []
+    values = [
+        scale * scale * squared / 2 + float(caps @ np.maximum(0.0, required - scale * margins)) for scale in scales
+    ]
     primal = min(values, default=np.inf)
     inner = kept & (height > 0)
     certificate = SVMCertificate(
@@ -442,16 +450,26 @@ def _not_separable(program: Program, height: np.ndarray) -> ArithmeticError:
     weights = np.clip(weights, 0.0, None)
     weights /= weights.sum()
     signed = program.signs * weights
-    size = program.size or 1.0
-    squared = max(float(signed @ (program.gram @ signed)), 0.0) + len(weights) * _EPS * program.size
+    squared = max(float(signed @ (program.gram @ signed)), 0.0)
+    squared += 4 * _EPS * float(weights @ (np.abs(program.gram) @ weights))
+    residual, spread = np.sqrt(squared), float(weights @ np.sqrt(np.maximum(program.gram.diagonal(), 0.0)))
     imbalance = float(np.abs(program.border.T @ signed).max(initial=0.0))
-    reach = float(program.signs * program.target @ weights) / np.sqrt(squared) if squared else np.inf
-    if imbalance <= 1e-12 and reach * np.sqrt(size) >= min(1 / _RESOLUTION, 0.1 / np.sqrt(len(weights) * _EPS)):
-        return NotSeparable(weights, float(np.sqrt(squared)), reach, imbalance)
+    reach = float(program.signs * program.target @ weights) / residual if residual else np.inf
+    if imbalance <= 1e-12 and residual <= _RESOLUTION * spread:
+        return NotSeparable(weights, float(residual), float(reach), imbalance)
     return NotConverged(
-        f"neither a separator nor a proof that none exists: w would need a norm above {reach:.1e}, with data of scale "
-        f"{np.sqrt(size):.1e}; centre or rescale the features, or pass a soft margin"
+        f"neither a separator nor a proof that none exists: ‖w‖ would exceed {reach:.1e}, with data of scale "
+        f"{spread:.1e}; centre or rescale the features, or take a soft margin"
     )
+
+
+def _centred(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """The Gram matrix of centred features and <x_i, mean>, where a common offset would cost digits."""
+    lift = gram.mean(axis=0)
+    level = float(lift.mean())
+    if level <= 0.5 * float(gram.diagonal().mean()):
+        return gram, None
+    return gram - lift - lift[:, None] + level, lift
 
 
 def _gram(gram: Any) -> np.ndarray:
