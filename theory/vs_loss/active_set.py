@@ -236,7 +236,7 @@ def _walk(program: Program, start: _State) -> _State:
     basis = _Basis(program)
     waiting = [int(i) for i in np.argsort(-np.abs(dual), kind="stable") if dual[i] != 0 and not capped[i]]
     curvature = np.maximum(program.gram.diagonal(), _EPS * (program.size or 1.0))
-    before, entering, idle = np.full(n, np.nan), -1, set()
+    lowest, entering, idle = np.inf, -1, set()
     for step in range(20 * n + 200):
         if waiting:
             entering = waiting.pop(0)
@@ -244,15 +244,16 @@ def _walk(program: Program, start: _State) -> _State:
                 continue
         else:
             multipliers = _settle(program, basis, dual, capped, multipliers)
-            surplus = signs * (_times(program.gram, dual) + E @ multipliers - t)
+            image = _times(program.gram, dual)
+            surplus = signs * (image + E @ multipliers - t)
             tolerance = 1e-12 * np.abs(t).max() + 4 * _EPS * program.size * np.abs(dual).sum()
             violation = np.where(capped, surplus, -surplus)
             violation[basis.rows] = 0.0
             violation[violation <= tolerance] = 0.0
-            moved = not np.abs(dual - before).max() <= 16 * _EPS * np.abs(dual).max()  # not a number at first
-            idle = set() if moved else idle | ({entering} - {*basis.rows})
-            before = dual.copy()
-            violation[list(idle)] = 0.0  # entered and left without a move: rounding, until something moves
+            value, noise = float(dual @ image) / 2 - float(t @ dual), 4 * _EPS * float(np.abs(t) @ np.abs(dual))
+            idle = set() if value < lowest - noise else idle | ({entering} - {*basis.rows})
+            lowest = min(lowest, value)
+            violation[list(idle)] = 0.0  # entered and left without lowering the objective: rounding
             worst = violation * np.abs(violation) / curvature if step < 10 * n + 100 else violation > 0  # then by index
             entering = int(np.argmax(worst))
             if violation[entering] <= 0:

@@ -62,8 +62,9 @@ class NotSeparable(ArithmeticError):  # noqa: N818 - reads as what was proved
     def __str__(self) -> str:
         rows = int((self.weights > 0).sum())
         return (
-            f"the data are not separable within float64: a convex combination of {rows} rows has norm {self.residual:.1e}, which "
-            f"excludes every w with norm below {self.reach:.1e}; take a soft margin or richer features"
+            f"the data are not separable within float64: a convex combination of {rows} rows has norm "
+            f"{self.residual:.1e}, which excludes every w with norm below {self.reach:.1e}; take a soft margin or "
+            "richer features"
         )
 
 
