@@ -25,6 +25,7 @@ import numpy as np
 from scipy.optimize import root_scalar
 
 from ..core.errors import InputError, require_positive
+from ..core.fixed_point import NotConverged
 from ..core.gaussian import partial_expectation, tail
 from .margin_equations import mean_margins, residual, smallest_aspect_ratio, solve_components, solve_two_classes
 from .mixture import GaussianMixture
@@ -40,6 +41,8 @@ __all__ = [
     "separability_threshold",
     "squared_score_ceiling",
 ]
+
+_LARGEST_RESIDUAL = 1e-8
 
 
 class BelowThreshold(ArithmeticError):  # noqa: N818 - reads as what happened
@@ -280,6 +283,7 @@ def hard_margin(
     Raises:
         InputError: for a mixture without signs or numbers out of range.
         BelowThreshold: if the training set is not separable at this aspect ratio.
+        NotConverged: if the residual stays above 1e-8; met only at extremes such as means 1e10 apart.
 
     Source:
         Kini et al. (2021), Theorem 2; see the module.
@@ -332,6 +336,7 @@ def hard_margin_map(prior, signal_strength, aspect_ratio, margin_ratio=1.0) -> H
 
     Raises:
         InputError: for numbers out of range.
+        NotConverged: as `hard_margin`.
 
     Example:
         >>> priors, aspect_ratios = [0.5, 0.1], [[0.1], [1.0]]
@@ -428,7 +433,13 @@ def _solve(priors, signs, signals, required, gamma, intercept: bool) -> HardMarg
     outside = ~(margin > 0)
     margin, middle = np.where(outside, np.nan, margin), np.where(outside, np.nan, middle)
     direction = np.where(outside[..., None], np.nan, direction)
-    return _result(priors, signs, signals, required, gamma, margin, direction, middle, intercept)
+    found = _result(priors, signs, signals, required, gamma, margin, direction, middle, intercept)
+    worst = np.max(np.where(outside, 0.0, found.residual))
+    if not worst <= _LARGEST_RESIDUAL:
+        raise NotConverged(
+            f"equations violated by {worst:.3g} relative to their terms; float64 has too few digits here"
+        )
+    return found
 
 
 def _result(*fields) -> HardMargin:
