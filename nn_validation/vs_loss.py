@@ -26,8 +26,12 @@ __all__ = ["DATA", "FASHION_PAIRS", "POWERS", "REAL_PAIRS", "RULES", "draw_pair"
 POWERS = {"svm": 0.0, "n^-1/4": 0.25, "n^-1/3": 1 / 3, "n^-1/2": 0.5, "1/n": 1.0}
 """Fixed rules: the margin ratio is (n_- / n_+) to the power; n^-1/4 is LDAM's."""
 
-RULES = (*POWERS, "class_weight", *METHODS, "cross-validation", "oracle")
-"""``class_weight``: scikit-learn's balanced weights. ``cross-validation``: best over 5 folds. ``oracle``: best on test."""
+RULES = (*POWERS, "class_weight", *METHODS, "cross-validation", "oracle", "crossed oracle")
+"""``class_weight``: scikit-learn's balanced weights. ``cross-validation``: best of 5 folds of the training data.
+
+``oracle``: best on the very test examples; ``crossed oracle``: chosen on one half of them and tested on the other, both
+ways.
+"""
 
 FASHION_PAIRS = (
     ("Shirt", "T-shirt/top"),
@@ -73,39 +77,42 @@ def draw_pair(rng, *, data, minority, majority, num_minority, num_majority) -> l
         names = ("margin_ratio", "error_plus", "error_minus", "balanced_error", "low", "high", "predicted")
         return [{"rule": rule} | dict.fromkeys(names, np.nan) | {"separable": False} for rule in RULES]
     scores = [each @ (machine.coefficients @ train) + machine.intercept for each in test]
-
-    def errors(ratio):
-        """Test errors of both classes, shape (2,) + that of `ratio`."""
-        shift = np.asarray(shift_of(ratio))
-        return np.stack([_share_below(scores[0], -shift), _share_below(-scores[1], shift)])
-
     rows = []
     for rule in RULES:
-        row = {"low": np.nan, "high": np.nan, "predicted": np.nan}
-        found = errors(1.0)
+        details = dict.fromkeys(("low", "high", "predicted"), np.nan)
         if rule in POWERS:
             ratio = float((num_majority / num_minority) ** POWERS[rule])
-        elif rule == "class_weight":
-            ratio = 1.0  # required margins of a weighted hard-margin machine
-            weighted = _balanced_weights(gram, labels)
-            functions = [each @ train.T @ weighted[0] + weighted[1] for each in test]
-            found = np.array([(functions[0] <= 0).mean(), (functions[1] >= 0).mean()])
         elif rule in METHODS:
             estimate = estimate_margin_ratio(gram, labels, machine, method=rule)
-            ratio = estimate.ratio
-            low, high = estimate.interval
-            row = {"low": low, "high": high, "predicted": float(estimate.errors().mean())}
+            (low, high), ratio = estimate.interval, estimate.ratio
+            details = {"low": low, "high": high, "predicted": float(estimate.errors().mean())}
         elif rule == "cross-validation":
             ratio = _cross_validated(rng, gram, machine)
         else:
-            ratios = np.append(_RATIOS, [row["margin_ratio"] for row in rows])
-            ratio = float(ratios[errors(ratios).mean(axis=0).argmin()])
-        if rule != "class_weight":
-            found = errors(ratio)
-        plus, minus = float(found[0]), float(found[1])
-        chosen = {"rule": rule, "margin_ratio": ratio, "error_plus": plus, "error_minus": minus}
-        rows.append(chosen | {"balanced_error": (plus + minus) / 2} | row | {"separable": True})
+            ratio = 1.0 if rule == "class_weight" else _best(scores, [row["margin_ratio"] for row in rows])
+        found = _errors(scores, ratio)
+        if rule == "class_weight":
+            coefficients, intercept = _balanced_weights(gram, labels)
+            found = _errors([each @ (coefficients @ train) + intercept for each in test], 1.0)
+        elif rule == "crossed oracle":
+            halves = [[each[k::2] for each in scores] for k in (0, 1)]
+            found = (_errors(halves[1], _best(halves[0])) + _errors(halves[0], _best(halves[1]))) / 2
+        plus, minus = found.tolist()
+        row = {"rule": rule, "margin_ratio": ratio, "error_plus": plus, "error_minus": minus}
+        rows.append(row | {"balanced_error": (plus + minus) / 2} | details | {"separable": True})
     return rows
+
+
+def _errors(scores: list[np.ndarray], ratio) -> np.ndarray:
+    """Test errors of both classes at margin ratios, shape (2,) + that of `ratio`, from scores at ratio 1."""
+    shift = shift_of(ratio)
+    return np.stack([_share_below(scores[0], -shift), _share_below(-scores[1], shift)])
+
+
+def _best(scores: list[np.ndarray], others=()) -> float:
+    """The ratio with the smallest balanced error on some scores."""
+    ratios = np.append(_RATIOS, others)
+    return float(ratios[_errors(scores, ratios).mean(axis=0).argmin()])
 
 
 def _share_below(scores: np.ndarray, bounds: np.ndarray) -> np.ndarray:
