@@ -40,7 +40,7 @@ def _limit(setting, ratio=1.0, *, flipped=False, prior_factor=1.0, **options) ->
 
 
 @claim(
-    "vs_loss.cs_svm_errors",
+    "vs_loss.simulated_cs_svm",
     source=cite("kini2021", "Theorem 2"),
     kind=Kind.SIMULATION,
     formula="(R_+, R_-, ||w||, b/||w||) of the CS-SVM -> (Q(l_+), Q(l_-), 1/u, b'), at δ = 1 and 3",
@@ -55,7 +55,7 @@ def _limit(setting, ratio=1.0, *, flipped=False, prior_factor=1.0, **options) ->
         "ratio inverted": {"power": -1},
     },
 )
-def cs_svm_errors(
+def simulated_cs_svm(
     setting, num_examples, draws, power=1, swapped=False, flipped=False, prior_factor=1.0, intercept=True
 ):
     """Errors, norm and intercept of the cost-sensitive SVM agree with the limit within 4 standard errors and c / n."""
@@ -75,7 +75,7 @@ def cs_svm_errors(
 
 
 @claim(
-    "vs_loss.cs_svm_deviation",
+    "vs_loss.simulated_deviation",
     source=cite("tailbound", "finite-size deviation of Kini et al. (2021), Theorem 2"),
     kind=Kind.SIMULATION,
     formula="|mean of R_+ - limit| at 4n <= half of that at n, within 4 standard errors",
@@ -84,7 +84,7 @@ def cs_svm_errors(
     full_cases=({"setting": NEAR, "num_examples": 50, "draws": 4000},),
     wrong={"0.7 times the prior": {"prior_factor": 0.7}, "1.4 times the aspect ratio": {"aspect_factor": 1.4}},
 )
-def cs_svm_deviation(setting, num_examples, draws, prior_factor=1.0, aspect_factor=1.0):
+def simulated_deviation(setting, num_examples, draws, prior_factor=1.0, aspect_factor=1.0):
     """The finite-size deviation of the minority's error, which the allowances admit, falls like 1 / n."""
     theory = {**setting, "aspect_ratio": setting["aspect_ratio"] * aspect_factor}
     stated = float(_limit(theory, prior_factor=prior_factor).errors[0])
@@ -99,7 +99,7 @@ def cs_svm_deviation(setting, num_examples, draws, prior_factor=1.0, aspect_fact
 
 
 @claim(
-    "vs_loss.support_fractions",
+    "vs_loss.simulated_support",
     source=cite("tailbound", "from the training-margin law of Lyu et al. (2026), Theorem 2.1"),
     kind=Kind.SIMULATION,
     formula="share of class c on the margin -> Φ(t_c), t_c = δ_c u - l_c",
@@ -108,7 +108,7 @@ def cs_svm_deviation(setting, num_examples, draws, prior_factor=1.0, aspect_fact
     full_cases=tuple({"setting": setting, "num_examples": 800, "draws": 100} for setting in SETTINGS),
     wrong={"Φ(-t_c)": {"sign": -1}, "of the test margin alone": {"edge": 0.0}, "classes swapped": {"order": -1}},
 )
-def support_fractions(setting, num_examples, draws, sign=1, edge=1.0, order=1):
+def simulated_support(setting, num_examples, draws, sign=1, edge=1.0, order=1):
     """The share of each class that supports the margin is the share of the limit law's atom."""
     limit = _limit(setting)
     shares = replace(limit, required=limit.required * edge).support_fractions
@@ -155,7 +155,7 @@ def _shrinks(setting, ratio, num_examples, draws, distance) -> Sides:
 
 
 @claim(
-    "vs_loss.training_margin_law",
+    "vs_loss.simulated_margin_law",
     source=cite("lyu2026", "Theorem 2.1"),
     kind=Kind.SIMULATION,
     formula="Kolmogorov distance of y f/||w|| - δ_c u-hat from max(δ_c u, l_c + G) - δ_c u, at 8n <= half of that at n",
@@ -168,7 +168,7 @@ def _shrinks(setting, ratio, num_examples, draws, distance) -> Sides:
         "threshold not moved": {"law_ratio": 1.0, "ratio": 3.0},
     },
 )
-def training_margin_law(ratio, num_examples, draws, atom=True, order=1, law_ratio=None):
+def simulated_margin_law(ratio, num_examples, draws, atom=True, order=1, law_ratio=None):
     """Training margins follow the rectified law: what would fall short is lifted onto the margin."""
 
     def distance(margins, limit, component):
@@ -182,7 +182,7 @@ def training_margin_law(ratio, num_examples, draws, atom=True, order=1, law_rati
 
 
 @claim(
-    "vs_loss.training_margin_wasserstein",
+    "vs_loss.simulated_margin_wasserstein",
     source=cite("lyu2026", "Theorem 2.1"),
     kind=Kind.SIMULATION,
     formula="W_2 of the training margins from the law of max(δ_c u, l_c + G), at 8n <= half of that at n",
@@ -191,7 +191,7 @@ def training_margin_law(ratio, num_examples, draws, atom=True, order=1, law_rati
     full_cases=({"num_examples": 250, "draws": 40},),
     wrong={"normal law, no atom": {"edge_factor": -99.0}, "atom at half the margin": {"edge_factor": 0.5}},
 )
-def training_margin_wasserstein(num_examples, draws, edge_factor=1.0):
+def simulated_margin_wasserstein(num_examples, draws, edge_factor=1.0):
     """The training margins converge to the rectified law in Wasserstein distance, atoms where they are."""
 
     def distance(margins, limit, component):
@@ -202,18 +202,18 @@ def training_margin_wasserstein(num_examples, draws, edge_factor=1.0):
 
 
 @claim(
-    "vs_loss.training_margin_kolmogorov",
+    "vs_loss.simulated_margin_kolmogorov",
     source=cite("tailbound", "Kolmogorov distance in place of Wasserstein's in Lyu et al. (2026), Theorem 2.1"),
     kind=Kind.SIMULATION,
     formula="Kolmogorov distance of y f/||w|| from max(δ_c u, l_c + G), at 8n <= half of that at n",
     relation=Relation.AT_MOST,
     cases=({"num_examples": 60, "draws": 30},),
     expected="fails",
-    corrected_by="vs_loss.training_margin_law",
+    corrected_by="vs_loss.simulated_margin_law",
     right={"aligned": True},
     wrong={"compared with the law of the other class": {"order": -1}},
 )
-def training_margin_kolmogorov(num_examples, draws, aligned=False, order=1):
+def simulated_margin_kolmogorov(num_examples, draws, aligned=False, order=1):
     """Training margins converge to their law in Kolmogorov distance without aligning the margins.
 
     The margin of the sample is never exactly that of the law, and there both have an atom: the distance stays at the
@@ -228,7 +228,7 @@ def training_margin_kolmogorov(num_examples, draws, aligned=False, order=1):
 
 
 @claim(
-    "vs_loss.group_svm_errors",
+    "vs_loss.simulated_group_svm",
     source=cite("kini2021", "GS-SVM, the analogue of Theorem 2"),
     kind=Kind.SIMULATION,
     formula="R_{y,g} -> Q(σ_g·ρ + y b'), DEO = R_{+,1} - R_{+,2}, at δ = 1 and 3",
@@ -241,7 +241,7 @@ def training_margin_kolmogorov(num_examples, draws, aligned=False, order=1):
         "group prior 0.3": {"group_prior": 0.3},
     },
 )
-def group_svm_errors(num_examples, draws, order=1, fixed=False, group_prior=0.1):
+def simulated_group_svm(num_examples, draws, order=1, fixed=False, group_prior=0.1):
     """Errors of each group under the group-sensitive SVM, and their difference, agree with the limit."""
     setting = {"norms": (3.0, 2.0), "inner": 0.0}
     rows = drawn(
@@ -265,7 +265,7 @@ def group_svm_errors(num_examples, draws, order=1, fixed=False, group_prior=0.1)
 
 
 @claim(
-    "vs_loss.gram_law",
+    "vs_loss.simulated_gram",
     source=cite("tailbound", "Bartlett's decomposition"),
     kind=Kind.SIMULATION,
     formula="n x d Gaussian features and (coordinates, triangular factor): the same law of R_±, ||w||, b, det G",
@@ -278,7 +278,7 @@ def group_svm_errors(num_examples, draws, order=1, fixed=False, group_prior=0.1)
         "half the dimension": {"road": "half"},
     },
 )
-def gram_law(num_examples, dimension, draws, road="bartlett"):
+def simulated_gram(num_examples, dimension, draws, road="bartlett"):
     """Drawing the triangular factor instead of all features leaves every statistic of a linear machine unchanged.
 
     Two-sample Kolmogorov-Smirnov statistics, times √(draws / 2), beside 2.6, the point of probability 3e-6.
@@ -325,7 +325,7 @@ PHASES = {  # (a - c, b) of the three phases
 
 
 @claim(
-    "vs_loss.high_imbalance_phases",
+    "vs_loss.simulated_phases",
     source=cite("lyu2026", "Theorem 3.2"),
     kind=Kind.SIMULATION,
     formula=(
@@ -342,7 +342,7 @@ PHASES = {  # (a - c, b) of the three phases
         "low taken for moderate": {"phase": "low", "read_as": "moderate"},
     },
 )
-def high_imbalance_phases(phase, dimensions, draws, read_as=None):
+def simulated_phases(phase, dimensions, draws, read_as=None):
     """What is to vanish in each phase of high imbalance falls to 2/3 or less as the dimension grows fourfold."""
     place = PHASES[phase]
     middle = (1.5 * place["rarity"] - place["signal_exponent"]) / 2  # of (a - b - c) and (a - c) / 2

@@ -24,7 +24,7 @@ RIDGES = (
 
 
 @claim(
-    "vs_loss.ridge_errors",
+    "vs_loss.simulated_ridge",
     source=cite("tailbound", "extends Mignacco et al. (2020) to class-dependent losses and general means"),
     kind=Kind.SIMULATION,
     formula="R_± of the ridge-regularised VS family and hinge -> Q(±(m_± + b)/√q) of the state evolution",
@@ -38,7 +38,7 @@ RIDGES = (
         "classes swapped": {"order": -1},
     },
 )
-def ridge_errors(
+def simulated_ridge(
     aspect_ratio, ridge, explicit, num_examples, draws, flipped=False, as_loss=None, ridge_factor=1.0, order=1
 ):
     """Exact errors of every trained loss agree with the state evolution, on separable and on other data."""
@@ -65,7 +65,7 @@ THREE = {"priors": (0.6, 0.3, 0.1), "norms": (2.0, 2.0, 2.5)}
 
 
 @claim(
-    "vs_loss.multiclass_errors",
+    "vs_loss.simulated_multiclass",
     source=cite("tailbound", "Loureiro et al. (2021), isotropic case, for VS-loss"),
     kind=Kind.SIMULATION,
     formula="K = 3: P(argmax(W x + b) ≠ c) of CE, LA, CDT and VS with ridge -> the state evolution's class errors",
@@ -84,7 +84,7 @@ THREE = {"priors": (0.6, 0.3, 0.1), "norms": (2.0, 2.0, 2.5)}
         "equal priors": {"equal": True},
     },
 )
-def multiclass_errors(aspect_ratio, ridge, num_examples, draws, as_loss=None, flipped=False, equal=False):
+def simulated_multiclass(aspect_ratio, ridge, num_examples, draws, as_loss=None, flipped=False, equal=False):
     """Exact class errors of three trained classes agree with the state evolution."""
     losses = ("ce", "la", "cdt", "vs")
     rows = drawn(
@@ -117,7 +117,7 @@ def _advantages(aspect_ratio, dimension, draws, pairs, ridge=1e-6, full_norm=3.0
 
 
 @claim(
-    "vs_loss.mismatched_features",
+    "vs_loss.simulated_mismatch",
     source=cite("kini2021", "Figure 1"),
     kind=Kind.SIMULATION,
     formula="R_bal at d/n = 0.1, not separable: LA < CE < CDT; at d/n = 3, separable: CS-SVM < SVM",
@@ -126,7 +126,7 @@ def _advantages(aspect_ratio, dimension, draws, pairs, ridge=1e-6, full_norm=3.0
     full_cases=({"dimension": 300, "draws": 20},),
     wrong={"separable everywhere": {"low": 0.5}, "CDT helps everywhere": {"second": ("cdt", "ce")}},
 )
-def mismatched_features(dimension, draws, low=0.1, second=("ce", "cdt")):
+def simulated_mismatch(dimension, draws, low=0.1, second=("ce", "cdt")):
     """With few features an offset helps and a scale harms the balanced error; where separable a scale helps.
 
     Each side is a difference of balanced errors on the same data plus 4 standard errors, beside 0.
@@ -140,7 +140,7 @@ def mismatched_features(dimension, draws, low=0.1, second=("ce", "cdt")):
 
 
 @claim(
-    "vs_loss.mismatched_limits",
+    "vs_loss.simulated_mismatch_limits",
     source=cite("kini2021", "Figure 1, with a signal profile chosen here"),
     kind=Kind.SIMULATION,
     formula="R_± of CE, LA and CDT at ridge 1e-6 -> state evolution with ||μ||² = 9 min(1, (d/n)/3)",
@@ -149,7 +149,7 @@ def mismatched_features(dimension, draws, low=0.1, second=("ce", "cdt")):
     full_cases=tuple({"aspect_ratio": g, "dimension": 300, "draws": 20} for g in (0.1, 0.2, 1.0)),
     wrong={"all signal at every d / n": {"full": 1e-9}, "LA is CE": {"la": "ce"}, "CDT is CE": {"cdt": "ce"}},
 )
-def mismatched_limits(aspect_ratio, dimension, draws, full=3.0, la="la", cdt="cdt"):
+def simulated_mismatch_limits(aspect_ratio, dimension, draws, full=3.0, la="la", cdt="cdt"):
     """The errors drawn with mismatched features lie on the state evolution's lines."""
     rows = drawn(
         MISMATCHED_FEATURES, draws, prior=0.1, full_norm=3.0, full_aspect_ratio=3.0, aspect_ratio=aspect_ratio,
@@ -168,7 +168,7 @@ def mismatched_limits(aspect_ratio, dimension, draws, full=3.0, la="la", cdt="cd
 
 
 @claim(
-    "vs_loss.offset_fades",
+    "vs_loss.simulated_offset",
     source=cite("kini2021", "weights and offsets do nothing in the terminal phase"),
     kind=Kind.SIMULATION,
     formula="separable data: R_bal(CE) - R_bal(LA) at ridge 1e-12 is at most half of that at 1e-4",
@@ -177,7 +177,7 @@ def mismatched_limits(aspect_ratio, dimension, draws, full=3.0, la="la", cdt="cd
     full_cases=({"dimension": 300, "draws": 20},),
     wrong={"scales fade as well": {"member": "cdt"}},
 )
-def offset_fades(dimension, draws, member="la"):
+def simulated_offset(dimension, draws, member="la"):
     """Where the data are separable the gain of an offset vanishes as the ridge does; that of a scale stays.
 
     The norm of the weights grows like the logarithm of 1 / ridge, and the offset's share of the score falls with it.
@@ -189,7 +189,7 @@ def offset_fades(dimension, draws, member="la"):
 
 
 @claim(
-    "vs_loss.descent_on_random_data",
+    "vs_loss.simulated_descent",
     source=cite("soudry2018", "rates; normalised steps derived here"),
     kind=Kind.SIMULATION,
     formula="angle to the margin direction: 1/log t for a constant step, 1/t for normalised steps",
@@ -198,7 +198,7 @@ def offset_fades(dimension, draws, member="la"):
     full_cases=({"num_examples": 60, "draws": 5},),
     wrong={"constant step ~ 1/t": {"constant": "1/t"}, "normalised ~ 1/log t": {"normalised": "1/log t"}},
 )
-def descent_on_random_data(num_examples, draws, constant="1/log t", normalised="1/t"):
+def simulated_descent(num_examples, draws, constant="1/log t", normalised="1/t"):
     """Descent on Gaussian data tends to the direction of the CS-SVM at the two rates, for CE, LA and CDT.
 
     With a_k the angle at 10^k steps: |(1/a_4 - 1/a_3) / (1/a_3 - 1/a_2) - 1| and |10 a_4 / a_3 - 1|, both at most 0.25.
