@@ -20,6 +20,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from ..sims.core.files import replace_files
@@ -36,12 +37,16 @@ __all__ = [
     "dashes",
     "dot",
     "draw",
+    "error_bars",
     "figure",
     "figures",
+    "matching",
     "nearest_points",
     "note",
     "plain_ticks",
     "select",
+    "simulation_key",
+    "span",
     "summary",
 ]
 
@@ -222,6 +227,42 @@ def summary(rows: pd.DataFrame, by: list[str], column: str) -> pd.DataFrame:
     """
     found = rows.groupby(by, sort=True)[column].agg(["mean", "sem", "count"]).reset_index()
     return found.rename(columns={"sem": "standard_error", "count": "draws"})
+
+
+def matching(rows: pd.DataFrame, **case) -> pd.DataFrame:
+    """Return the rows of a case: those whose columns have these values, tuples among them.
+
+    Example:
+        >>> matching(pd.DataFrame({"norms": [(3, 2), (3, 1)], "error": [0.1, 0.2]}), norms=(3, 2)).error.tolist()
+        [0.1]
+    """
+    kept = np.ones(len(rows), dtype=bool)
+    for name, wanted in case.items():
+        kept &= np.array([value == wanted for value in rows[name]], dtype=bool)
+    return rows[kept]
+
+
+def error_bars(ax: Axes, x: str, points: pd.DataFrame, line: dict, **style) -> None:
+    """Draw the means of a `summary` against its column `x`, with 2 standard errors to either side."""
+    look = {"color": line["color"], "marker": line["marker"], "linestyle": "none", "elinewidth": 0.8, "zorder": 3}
+    ax.errorbar(points[x], points["mean"], 2 * points["standard_error"], **(look | style))
+
+
+def simulation_key(points: pd.DataFrame, text: str, *, marker: str = "o", gap: str = " ") -> Line2D:
+    """Return a grey mark for the legend: ``simulation, text, 40-160 draws, ±2 s.e.``, the draws from a `summary`."""
+    label = f"simulation, {text},{gap}{span(points.draws)} draws, ±2 s.e."
+    return Line2D([], [], color=INK, marker=marker, linestyle="none", label=label)
+
+
+def span(values) -> str:
+    """Return the range of some numbers as text.
+
+    Example:
+        >>> span([400, 400]), span([40, 160, 80])
+        ('400', '40-160')
+    """
+    low, high = min(values), max(values)
+    return f"{low:g}" if low == high else f"{low:g}-{high:g}"
 
 
 def dashes(line: dict) -> dict:
