@@ -442,5 +442,6 @@ def _solve(priors, signs, signals, required, gamma, intercept: bool) -> HardMarg
     return found
 
 
-def _result(*fields) -> HardMargin:
+def _result(priors, signs, signals, required, gamma, margin, direction, middle, intercept: bool) -> HardMargin:
+    fields = priors, signs, signals, required, gamma[()], margin[()], direction, middle[()], intercept
     return HardMargin(*fields, residual=residual(*fields))
