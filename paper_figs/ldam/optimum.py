@@ -6,6 +6,7 @@ Source:
 """
 
 from fractions import Fraction
+from functools import cache
 
 import matplotlib
 import numpy as np
@@ -20,8 +21,10 @@ from ...theory.vs_loss.asymptotics import hard_margin_map, separability_threshol
 from ...theory.vs_loss.mixture import GaussianMixture
 from ..core import INK, PAGE, figure, plain_ticks
 
-__all__ = ["regret"]
+__all__ = ["power_regret", "regret"]
 
+LDAM_POWER = -float(LDAM_EXPONENT)
+_POWERS = {LDAM_POWER: "$n^{-1/4}$ (LDAM)", 1 / 3: "$n^{-1/3}$", 1 / 2: "$n^{-1/2}$", 1.0: "$1/n$"}
 _SIGNALS = (1.0, 2.0, 4.0)
 _INFINITE = 1e12  # a ratio beyond which the errors no longer change in float64
 _REGRET_LEVELS = (0, 0.5, 1, 2, 5, 10, 20, 40)
@@ -44,7 +47,7 @@ def regret() -> tuple[Figure, pd.DataFrame]:
     fig = Figure(figsize=(PAGE, 4.6), layout="constrained")
     axes = fig.subplots(2, 3, sharex=True, sharey=True)
     maps = (
-        (axes[0], "regret_points", _REGRET_LEVELS, "YlGnBu", "regret of LDAM's ratio\n(balanced error, points)"),
+        (axes[0], _regret(LDAM_POWER), _REGRET_LEVELS, "YlGnBu", "regret of LDAM's ratio\n(balanced error, points)"),
         (axes[1], "optimal_exponent", _EXPONENT_LEVELS, "YlOrBr", "exponent of $n_-/n_+$\nthat is optimal"),
     )
     for row, column, levels, colors, title in maps:
@@ -52,19 +55,37 @@ def regret() -> tuple[Figure, pd.DataFrame]:
             filled = _map(ax, rows, column, levels, colors)
             if row is axes[0]:
                 ax.set_title(rf"signal $\|\mu\| = {signal:g}$")
-        bar = fig.colorbar(filled, ax=row, ticks=levels[:-1], aspect=14, pad=0.01)
-        bar.ax.set_yticklabels([_level_name(level) for level in levels[:-1]])
-        bar.set_label(title)
+        _level_bar(fig, filled, row, levels, title)
         row[0].set_ylabel(r"prior $\pi$ of the minority")
     for ax in axes[1]:
         ax.set_xlabel("aspect ratio $d/n$")
-    hatched = Patch(facecolor="white", edgecolor=INK, hatch=_HATCH, linewidth=0.4, label="no finite ratio is optimal")
-    fig.legend(
-        handles=[hatched, Patch(facecolor=_NOT_SEPARABLE, label="not separable")], loc="outside upper center", ncols=2
-    )
+    _region_key(fig)
     return fig, table
 
 
+@figure("ldam.power_regret")
+def power_regret() -> tuple[Figure, pd.DataFrame]:
+    """What the margin ratios of four powers of the class size lose to the best ratio; no power is safe everywhere.
+
+    Rows: the ratio (n_- / n_+)^p for p = 1/4, 1/3, 1/2, 1; otherwise as the figure ``ldam.regret``.
+    """
+    table = pd.concat([_regret_rows(signal) for signal in _SIGNALS])
+    fig = Figure(figsize=(PAGE, 7.4), layout="constrained")
+    axes = fig.subplots(len(_POWERS), len(_SIGNALS), sharex=True, sharey=True)
+    for row, (power, name) in zip(axes, _POWERS.items(), strict=True):
+        for ax, (_, rows) in zip(row, table.groupby("signal_strength"), strict=True):
+            filled = _map(ax, rows, _regret(power), _REGRET_LEVELS, "YlGnBu")
+        row[0].set_ylabel(f"margins {name}\nprior $\\pi$")
+    for ax, signal in zip(axes[0], _SIGNALS, strict=True):
+        ax.set_title(rf"signal $\|\mu\| = {signal:g}$")
+    for ax in axes[-1]:
+        ax.set_xlabel("aspect ratio $d/n$")
+    _level_bar(fig, filled, axes, _REGRET_LEVELS, "regret (balanced error, points)")
+    _region_key(fig)
+    return fig, table
+
+
+@cache
 def _regret_rows(signal: float) -> pd.DataFrame:
     """Rows of a grid that is regular in the prior and, from the threshold on, in the logarithm of the aspect ratio."""
     prior = np.geomspace(0.001, 0.45, _GRID)[:, None]
@@ -72,12 +93,12 @@ def _regret_rows(signal: float) -> pd.DataFrame:
     aspect_ratio = np.geomspace(np.maximum(1.001 * np.array(thresholds), _FLATTEST), 50, _GRID, axis=1)
     svm = hard_margin_map(prior, signal, aspect_ratio)
     imbalance, optimum = (1 - prior) / prior, np.minimum(svm.optimal_margin_ratio, _INFINITE)
-    lost = svm.at_ratio(imbalance ** -float(LDAM_EXPONENT)).balanced_error - svm.at_ratio(optimum).balanced_error
+    least = svm.at_ratio(optimum).balanced_error
     columns = {
         "signal_strength": signal,
         "prior": prior,
         "aspect_ratio": aspect_ratio,
-        "regret_points": 100 * lost,
+        **{_regret(p): 100 * (svm.at_ratio(imbalance**p).balanced_error - least) for p in _POWERS},
         "optimal_exponent": np.log(optimum) / np.log(imbalance),
         "wanted_shift": -svm.intercept / svm.margin,  # of the threshold, in margins; no ratio shifts it by 1 or more
     }
@@ -97,6 +118,22 @@ def _map(ax: Axes, rows: pd.DataFrame, column: str, levels, colors: str) -> Quad
     plain_ticks(ax.xaxis, (0.1, 1, 10))
     plain_ticks(ax.yaxis, (0.001, 0.01, 0.1))
     return filled
+
+
+def _regret(power: float) -> str:
+    return f"regret_points_{Fraction(power).limit_denominator(9)}".replace("/", "_")
+
+
+def _level_bar(fig: Figure, filled: QuadContourSet, axes, levels, title: str) -> None:
+    bar = fig.colorbar(filled, ax=axes, ticks=levels[:-1], aspect=14 * max(1, axes.ndim * axes.size // 6), pad=0.01)
+    bar.ax.set_yticklabels([_level_name(level) for level in levels[:-1]])
+    bar.set_label(title)
+
+
+def _region_key(fig: Figure) -> None:
+    hatched = Patch(facecolor="white", edgecolor=INK, hatch=_HATCH, linewidth=0.4, label="no finite ratio is optimal")
+    separable = Patch(facecolor=_NOT_SEPARABLE, label="not separable")
+    fig.legend(handles=[hatched, separable], loc="outside upper center", ncols=2)
 
 
 def _level_name(level: float) -> str:
