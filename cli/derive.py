@@ -1,4 +1,4 @@
-"""``tailbound derive``: constants from class counts."""
+"""``tailbound derive``: constants from class counts, or from features with labels."""
 
 import json
 import os
@@ -21,7 +21,8 @@ _LONGEST_INT = 300  # digits; float() reads more of them faster, and int() refus
     context_settings={"ignore_unknown_options": True},
     epilog="Examples:  tailbound derive 5000 500 50  ·  tailbound derive counts.csv  ·  "
     "tailbound derive labels.npy --json  ·  tailbound derive cifar-10-batches-py --long-tailed 100  ·  "
-    "tailbound derive --long-tailed 100 --classes 10 --largest 5000 --snippet",
+    "tailbound derive --long-tailed 100 --classes 10 --largest 5000 --snippet  ·  "
+    "tailbound derive --features features.parquet --label kind --save machine.npz",
 )
 def derive(
     source: Annotated[
@@ -44,13 +45,32 @@ def derive(
     epochs: Annotated[int, typer.Option(help="Length of the training.")] = 200,
     probability: Annotated[float, typer.Option(help="Probability the cosine head must be able to reach.")] = 0.99,
     test_priors: Annotated[str | None, typer.Option(metavar="P1,P2,…", help="Test priors, if not balanced.")] = None,
+    features: Annotated[
+        Path | None, typer.Option(help="Instead of counts: features and labels, an npz (X, y) or parquet file.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(metavar="NAME", help="Label column of the features.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE.npz", help="Save the machines fitted to the features.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
     snippet: Annotated[bool, typer.Option("--snippet", help="Torch code that builds the loss.")] = False,
     loss: Annotated[str, typer.Option(help="Loss of the snippet: ldam, la, cdt or vs.")] = "ldam",
 ) -> None:
-    """Derive margins, scales, shifts, weights and a schedule from class counts, each with its reason and its claim."""
+    """Derive margins, scales, shifts, weights and a schedule from class counts, each with its reason and its claim.
+
+    With --features, derive the best margin ratio of a cost-sensitive SVM, the errors to expect and the machine itself.
+    """
     from ..theory.constants import derive as derive_constants
 
+    if features is not None:
+        if source or snippet or any(option is not None for option in (long_tailed, step, classes, largest)):
+            raise InputError("--features takes the place of class counts, profiles and snippets; leave those out")
+        from .derive_features import derive_features
+
+        derive_features(features, label, save, as_json)
+        return
+    if label is not None or save is not None:
+        raise InputError("--label and --save belong to --features; name the file of the features")
     if snippet and as_json:
         raise InputError("derive prints JSON or a snippet, got both --json and --snippet; keep one")
     meaning = _meaning(counts, labels)

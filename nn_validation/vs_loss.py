@@ -212,5 +212,6 @@ REAL_PAIRS = Study(
     draw_pair,
     cases=tuple(dict(zip(_NAMES, pair, strict=True)) for pair in _PAIRS),
     repetitions=5,
+    version=2,  # training-law: the spread comes from the share of support vectors
     quick={"data": "digits", "minority": "8", "majority": "1", "num_minority": 6, "num_majority": 60},
 )

@@ -11,11 +11,11 @@ leave-one-out
     class borrows from the other class, as if 5 of its examples had shown that spread: with 20 examples of the minority
     its own spread is known to 16 % only.
 training-law
-    On a Gaussian mixture with identity covariance, n and d large, a fresh normalised margin is N(l_c, 1), so a training
-    one is max(u, l_c + G), u = 1/‖w‖, with mean m_c = l_c + g1(u - l_c), g1(t) = E (G + t)_+. This is increasing in
-    l_c, and since g1(t) - t = g1(-t) its inverse is l_c = u + g1^(-1)(m_c - u), and τ = (l_- - l_+)/(2u). Wrong
-    where the spread along w is not 1 or differs between the classes; noisy where nearly all of a class lies on the
-    margin.
+    On a Gaussian mixture with one isotropic covariance, n and d large, a fresh normalised margin is l_c + s G, so a
+    training one is max(u, l_c + s G), u = 1/‖w‖, with mean m_c = l_c + s g1((u - l_c)/s), g1(t) = E (G + t)_+. This
+    increases in l_c, and since g1(t) - t = g1(-t) its inverse is l_c = u + s g1^(-1)((m_c - u)/s). The share of
+    examples on the margin, a mean of Φ((u - l_c)/s), increases in s and fixes it. Then τ = (l_- - l_+)/(2u). Wrong
+    where the classes differ in spread along w; noisy where nearly all of a class lies on the margin.
 training-means
     l_c = m_c. Biased: it ignores the lifts g1(u - l_c), which are (1 - π)/π times as large for the minority.
 
@@ -39,7 +39,17 @@ from ..core.gaussian import inverse_partial_expectation, tail
 from .leave_one_out import leave_one_out
 from .svm import SVMSolution, solve_svm
 
-__all__ = ["METHODS", "RatioEstimate", "best_shift", "estimate_margin_ratio", "fresh_margins", "ratio_of", "shift_of"]
+__all__ = [
+    "LARGEST_RATIO",
+    "METHODS",
+    "RatioEstimate",
+    "best_shift",
+    "common_spread",
+    "estimate_margin_ratio",
+    "fresh_margins",
+    "ratio_of",
+    "shift_of",
+]
 
 METHODS = ("leave-one-out", "training-law", "training-means")
 LARGEST_RATIO = 1e4
@@ -49,6 +59,8 @@ _BORROWED = 5.0  # examples' worth of the other class's spread; chosen on data t
 _RESAMPLES = 400
 _GRID, _ZOOMS = 41, 6
 _FEW, _HEAVY, _DEVIANT, _SMALLEST = 10, 4.0, 4.0, 1e-24
+_ON_MARGIN = 1e-9
+_DECADES, _HALVINGS = 6.0, 45
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,15 +128,16 @@ def ratio_of(shift) -> np.ndarray:
     return (1 + shift) / (1 - shift)
 
 
-def fresh_margins(training_margins, margin) -> np.ndarray:
-    """Mean normalised margin l of fresh examples from that of training examples, m = l + g1(u - l).
+def fresh_margins(training_margins, margin, spread: Any = 1.0) -> np.ndarray:
+    """Mean normalised margin l of fresh examples from that of training examples, m = l + s g1((u - l)/s).
 
     Args:
         training_margins: m, mean normalised margin of the training examples of a class, any shape.
-        margin: u > 0, the smallest of them; m > u.
+        margin: u > 0, the smallest of them; m >= u.
+        spread: s > 0, standard deviation of a fresh margin; broadcast.
 
     Returns:
-        l = u + g1^(-1)(m - u); -inf where all examples lie on the margin, m = u.
+        l = u + s g1^(-1)((m - u)/s); -inf where all examples lie on the margin, m = u.
 
     Source:
         Lyu et al. (2026), Theorem 2.1 (training law); the inversion derived here.
@@ -137,8 +150,41 @@ def fresh_margins(training_margins, margin) -> np.ndarray:
     surplus = np.asarray(training_margins, dtype=float) - margin
     if not (surplus >= -1e-9 * np.abs(margin)).all():
         raise InputError(f"no training margin lies below the margin {margin}, got a mean {np.min(training_margins)}")
-    with np.errstate(divide="ignore"):
-        return margin + np.where(surplus > 0, inverse_partial_expectation(np.maximum(surplus, 1e-300)), -np.inf)
+    raised = inverse_partial_expectation(np.maximum(surplus / spread, 1e-300))
+    return margin + spread * np.where(surplus > 0, raised, -np.inf)
+
+
+def common_spread(training_margins, margin, support_share, class_shares) -> np.ndarray:
+    """The spread s at which the share of examples on the margin is the one found, Σ_c π_c Φ((u - l_c(s))/s).
+
+    Args:
+        training_margins: m_c of the classes, shape (..., 2), at least one above u.
+        margin: u > 0.
+        support_share: share of all examples that lie on the margin, in (0, 1), shape (...).
+        class_shares: π_c, shape (2,).
+
+    Returns:
+        s in the units of the margins, shape (...).
+
+    Source:
+        derived here.
+
+    Example:
+        >>> fresh = np.array([0.2, 1.5])
+        >>> from tailbound.theory.core.gaussian import partial_expectation
+        >>> means = fresh + 2 * partial_expectation((1.0 - fresh) / 2)
+        >>> float(common_spread(means, 1.0, tail((fresh - 1.0) / 2) @ [0.1, 0.9], [0.1, 0.9]).round(9))
+        2.0
+    """
+    means, wanted = np.asarray(training_margins, dtype=float), np.asarray(support_share, dtype=float)
+    scale = np.maximum(means.max(axis=-1) - margin, _SMALLEST)
+    low, high = np.full(wanted.shape, -_DECADES), np.full(wanted.shape, _DECADES)
+    for _ in range(_HALVINGS):  # the share increases with s
+        middle = (low + high) / 2
+        spread = (scale * 10.0**middle)[..., None]
+        share = tail((fresh_margins(means, margin, spread) - margin) / spread) @ np.asarray(class_shares)
+        low, high = np.where(share < wanted, middle, low), np.where(share < wanted, high, middle)
+    return scale * 10.0 ** ((low + high) / 2)
 
 
 def best_shift(means, spreads, degrees: Any = np.inf) -> np.ndarray:
@@ -229,12 +275,12 @@ def estimate_margin_ratio(
     if method == "leave-one-out":
         margins = leave_one_out(gram, solution).margins
     samples = [margins[solution.labels > 0], margins[solution.labels < 0]]
-    laws = _laws(samples, method, solution.norm)
-    shift = float(_shift(laws))
-    if np.isnan(shift):
+    if method == "training-law" and (margins <= 1 + _ON_MARGIN).all():
         raise InputError(
             "every example of both classes lies on the margin: training margins tell nothing; use leave-one-out"
         )
+    laws = _laws(samples, method, solution.norm)
+    shift = float(_shift(laws))
     rng = np.random.default_rng(random_state)
     resampled = [each[rng.integers(each.size, size=(_RESAMPLES, each.size))] for each in samples]
     shifts = np.nan_to_num(_shift(_laws(resampled, method, solution.norm)), posinf=np.inf, neginf=-np.inf)
@@ -270,8 +316,13 @@ def _laws(samples: list[np.ndarray], method: str, norm: float) -> _Laws:
     means = np.stack([each.mean(axis=-1) for each in samples], axis=-1)
     counts = np.array([each.shape[-1] for each in samples], dtype=float)
     if method != "leave-one-out":
-        means = norm * fresh_margins(means / norm, 1 / norm) if method == "training-law" else means
-        return _Laws(means, np.full_like(means, norm), np.full(2, np.inf))
+        spreads = np.full_like(means, norm)
+        if method == "training-law":
+            shares = np.stack([(each <= 1 + _ON_MARGIN).mean(axis=-1) for each in samples], axis=-1)
+            known = common_spread(means, 1.0, shares @ counts / counts.sum(), counts / counts.sum())
+            spreads = np.repeat(known[..., None], 2, axis=-1)
+            means = fresh_margins(means, 1.0, spreads)
+        return _Laws(means, spreads, np.full(2, np.inf))
     squares = np.stack([each.var(axis=-1, ddof=1) for each in samples], axis=-1)
     degrees = counts - 1 + _BORROWED
     squares = ((counts - 1) * squares + _BORROWED * squares[..., ::-1]) / degrees
@@ -304,13 +355,13 @@ def _notes(estimate: RatioEstimate, gram: np.ndarray, solution: SVMSolution) -> 
     if twice:
         yield f"{twice} examples occur more than once: leaving one out leaves its copy in; drop copies"
     if estimate.method == "training-law":
-        expected = tail(np.asarray(estimate.mean_margins) - estimate.margin)
-        found = np.array([(estimate.margins[solution.labels == sign] < 1 + 1e-9).mean() for sign in (1, -1)])
+        expected = tail((np.asarray(estimate.mean_margins) - estimate.margin) / np.asarray(estimate.spreads))
+        found = np.array([(estimate.margins[solution.labels == sign] <= 1 + _ON_MARGIN).mean() for sign in (1, -1)])
         error = np.sqrt(np.maximum(expected * (1 - expected), 1e-4) / np.asarray(counts))
         if (np.abs(found - expected) > _DEVIANT * error).any():
             yield (
                 f"shares {found.round(2).tolist()} of the classes lie on the margin, not {expected.round(2).tolist()}: "
-                "the covariance is not the identity; use leave-one-out"
+                "the classes differ in spread; use leave-one-out"
             )
     elif estimate.method == "leave-one-out":
         largest = estimate.margins[solution.labels == (1 if counts[0] >= counts[1] else -1)]

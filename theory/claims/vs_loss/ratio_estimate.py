@@ -11,7 +11,7 @@ from ...core.sources import cite
 from ...vs_loss.asymptotics import hard_margin
 from ...vs_loss.leave_one_out import leave_one_out
 from ...vs_loss.mixture import GaussianMixture
-from ...vs_loss.ratio_estimate import best_shift, fresh_margins, ratio_of
+from ...vs_loss.ratio_estimate import best_shift, common_spread, fresh_margins, ratio_of
 from ...vs_loss.svm import SVMSolution, solve_svm
 
 _PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101)
@@ -126,43 +126,67 @@ def rectified_margins(data, ratio=1.0, intercept="free", rectified=True, require
     return labels * machine.scores, np.maximum(floor, margins) if rectified else margins
 
 
+def _lifted_mean(fresh: float, margin: float, spread: float) -> float:
+    """E max(u, l + s G) by quadrature."""
+    return expectation(lambda g: np.maximum(margin, fresh + spread * g), kinks=[(margin - fresh) / spread])
+
+
 @claim(
     "vs_loss.training_law_inversion",
     source=cite("tailbound", "from the training law of Lyu et al. (2026), Theorem 2.1"),
     kind=Kind.NUMERIC,
-    formula="m = E max(u, l + G) ⟹ l = u + g1^(-1)(m - u)",
+    formula="m = E max(u, l + s G) ⟹ l = u + s g1^(-1)((m - u)/s)",
     relation=Relation.EQUAL,
     atol=1e-9,
-    cases=cases(fresh=[-1.0, 0.2, 1.5, 3.0], margin=[0.3, 1.0]),
-    wrong={"the training mean itself": {"plug_in": True}},
+    cases=cases(fresh=[-1.0, 0.2, 1.5, 3.0], margin=[0.3, 1.0], spread=[1.0, 2.0]),
+    wrong={"the training mean itself": {"plug_in": True}, "the spread ignored": {"assumed": 1.0, "spread": 2.0}},
 )
-def training_law_inversion(fresh, margin, plug_in=False, spread=1.0):
-    """From the mean training margin of a class its mean test margin follows, under the limit law."""
-    kink = (margin - fresh) / spread
-    mean = expectation(lambda g: np.maximum(margin, fresh + spread * g), kinks=[kink])
-    return fresh, mean if plug_in else float(fresh_margins(mean, margin))
+def training_law_inversion(fresh, margin, spread, plug_in=False, assumed=None):
+    """From the mean training margin of a class its mean test margin follows, under the limit law of known spread."""
+    mean = _lifted_mean(fresh, margin, spread)
+    return fresh, mean if plug_in else float(fresh_margins(mean, margin, assumed or spread))
 
 
 @claim(
     "vs_loss.training_law_any_spread",
-    source=cite("tailbound", "the inversion, read for any covariance"),
+    source=cite("tailbound", "the inversion for identity covariance, read for any"),
     kind=Kind.NUMERIC,
     formula="m = E max(u, l + s G) ⟹ l = u + g1^(-1)(m - u), whatever the spread s along w",
     relation=Relation.EQUAL,
     atol=1e-9,
     cases=({"fresh": 0.2, "margin": 1.0, "spread": 1.5},),
     expected="fails",
-    corrected_by="vs_loss.rectified_margins",
+    corrected_by="vs_loss.training_law_spread",
     right={"spread": 1.0},
     wrong={"a smaller spread": {"spread": 0.5}},
 )
 def training_law_any_spread(fresh, margin, spread):
-    """The mean training margin gives the mean test margin even if the covariance along w is not 1.
+    """The mean training margin gives the mean test margin even if the spread along w is not 1.
 
-    It does not: a wider class has more of its points lifted, and the inversion takes them for better ones. The margins
-    left out one by one need no law.
+    It does not: a wider class has more of its points lifted, and the inversion takes them for better ones. Margins left
+    out one by one need no law (vs_loss.rectified_margins).
     """
-    return training_law_inversion(fresh, margin, spread=spread)
+    return fresh, float(fresh_margins(_lifted_mean(fresh, margin, spread), margin))
+
+
+@claim(
+    "vs_loss.training_law_spread",
+    source=cite("tailbound", "from the training law of Lyu et al. (2026), Theorem 2.1"),
+    kind=Kind.NUMERIC,
+    formula="E max(u, l_c + s G) for both classes and Σ π_c Φ((u - l_c)/s) determine l_+, l_- and s",
+    relation=Relation.EQUAL,
+    atol=1e-8,
+    cases=cases(fresh=[(0.2, 1.5), (-0.5, 2.5)], spread=[0.5, 1.0, 2.0], spreads_ratio=[1.0]),
+    wrong={"minority twice as wide": {"spreads_ratio": 2.0}, "priors swapped": {"shares": (0.9, 0.1)}},
+    assumptions=("the same spread in both classes",),
+)
+def training_law_spread(fresh, spread, spreads_ratio, shares=(0.1, 0.9)):
+    """The means of the training margins and the share of support vectors give the law of fresh margins in any units."""
+    spreads = spread * np.array([spreads_ratio, 1.0])
+    means = np.array([_lifted_mean(mean, 1.0, width) for mean, width in zip(fresh, spreads, strict=True)])
+    support = float(tail((np.asarray(fresh) - 1.0) / spreads) @ [0.1, 0.9])
+    found = common_spread(means, 1.0, support, shares)
+    return [*fresh, spread], [*fresh_margins(means, 1.0, found), float(found)]
 
 
 @claim(
@@ -178,17 +202,19 @@ def training_law_any_spread(fresh, margin, spread):
         {"prior": 0.3, "norms": (1.5, 1.5), "inner": -2.25, "aspect_ratio": 5.0},
     ),
     wrong={"training means": {"plug_in": True}},
-    assumptions=("identity covariance", "n and d large"),
+    assumptions=("isotropic covariance", "n and d large"),
 )
 def training_law_ratio(prior, norms, inner, aspect_ratio, plug_in=False):
     """In the proportional limit the training margins of one fit determine the optimal margin ratio.
 
     The training means themselves are lifted by g1(t_c), (1 - π)/π times as much for the minority, and give too small a
-    ratio.
+    ratio. The spread is not assumed: the share of support vectors gives it.
     """
     machine = hard_margin(GaussianMixture.binary(prior, norms, inner), aspect_ratio)
     means = machine.training_margins
-    fresh = means if plug_in else fresh_margins(means, machine.margin)
+    priors = np.array([prior, 1 - prior])
+    spread = common_spread(means, float(machine.margin), machine.support_fractions @ priors, priors)
+    fresh = means if plug_in else fresh_margins(means, machine.margin, spread)
     lifts = means - machine.test_margins
     stated = float(ratio_of((fresh[1] - fresh[0]) / (2 * machine.margin)))
     note = f"lifts {lifts.round(4).tolist()}, their ratio {lifts[0] / lifts[1]:.6g}, (1 - π)/π = {1 / prior - 1:.6g}"
