@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+import threading
 from hashlib import sha256
 
 import numpy as np
@@ -249,9 +250,11 @@ def test_lost_worker_is_one_line_and_the_store_goes_on(store):
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://x", "", "tcp://host:port"])
 def test_absent_dask_scheduler_is_one_line(address, monkeypatch):
     monkeypatch.setattr("tailbound.sims.core.run._PATIENCE", 1)
+    before = set(threading.enumerate())
     with pytest.raises(InputError, match="no Dask scheduler answers at") as caught, dask_cluster(address):
         pass
     assert "\n" not in str(caught.value)
+    assert set(threading.enumerate()) <= before
 
 
 def test_missing_dask_names_the_extra(monkeypatch):

@@ -4,13 +4,14 @@ Only the calling process writes to the store. Draws go out in random order, a fr
 and what another process has stored meanwhile is left out: two processes that run one study share its work.
 """
 
+import asyncio
 import json
 import math
 import random
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -85,15 +86,24 @@ def dask_cluster(address: str) -> Iterator[tuple[Executor, int]]:
     """
     try:
         from distributed import Client
+        from distributed.comm.core import connect
+        from distributed.security import Security
     except ModuleNotFoundError:
         raise InputError("a Dask cluster needs the packages dask and distributed; install 'tailbound[dask]'") from None
-    try:
-        client = Client(address, timeout=_PATIENCE, set_as_default=False)
+
+    async def knock() -> None:
+        comm = await connect(address, timeout=_PATIENCE, **Security().get_connection_args("client"))
+        await comm.close()
+
+    try:  # first, because a client that fails to connect leaves threads behind, whose clean-up can block another client
+        with ThreadPoolExecutor(1) as apart:  # there may be an event loop in this thread
+            apart.submit(lambda: asyncio.run(knock())).result()
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f"no Dask scheduler answers at {address!r} ({' '.join(str(error).split()) or type(error).__name__}); "
             "pass its address, such as tcp://host:8786"
         ) from None
+    client = Client(address, timeout=_PATIENCE, set_as_default=False)
     with client:
         threads = sum(client.nthreads().values())  # pyright: ignore[reportAttributeAccessIssue]
         if not threads:
