@@ -191,7 +191,7 @@ def best_shift(means, spreads, degrees: Any = np.inf) -> np.ndarray:
     """The shift t that minimises P(m_+ + s_+ T < -t) + P(m_- + s_- T' < t) over all t, T and T' Student.
 
     For normal laws with equal spreads it is (m_- - m_+)/2, and the two errors are equal; with unequal spreads they are
-    not.
+    not. Where m_+ + m_- <= 0 the laws lie on the wrong sides and nothing beats infinity: (m_- - m_+)/2 is returned.
 
     Args:
         means: mean margins of the classes +1 and -1, shape (..., 2).
@@ -222,7 +222,7 @@ def best_shift(means, spreads, degrees: Any = np.inf) -> np.ndarray:
         best = np.take_along_axis(shifts, error.argmin(axis=-1)[..., None], axis=-1)[..., 0]
         width = (high - low) / (_GRID - 1)
         low, high = best - width, best + width
-    return best
+    return np.where(plus + minus > 0, best, (minus - plus) / 2)[()]
 
 
 def estimate_margin_ratio(
