@@ -1,119 +1,24 @@
-"""The hard-margin limit: its equations, the reduction to one root, the training law, separability, groups."""
+"""The limit of a hard-margin SVM: equations, their reduction to one root, the path in the ratio, the training law."""
 
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import sympy as sp
-from flint import arb
 
 from ...core import gaussian
-from ...core.certified import (
-    CertificationError,
-    Enclosure,
-    as_ball,
-    gaussian_cdf,
-    gaussian_tail,
-    partial_expectation,
-    partial_second_moment,
-    precision,
-    root,
-)
-from ...core.claims import Kind, Relation, Sides, cases, claim
+from ...core.certified import Enclosure, partial_expectation, partial_second_moment
+from ...core.claims import Kind, Relation, claim
 from ...core.derivation import Derivation
 from ...core.sources import cite
-from ...vs_loss.asymptotics import equal_opportunity_ratio, hard_margin, hard_margin_map, separability_threshold
+from ...vs_loss.asymptotics import hard_margin, hard_margin_map
+from ...vs_loss.certified_margin import certified_margin
 from ...vs_loss.margin_equations import mean_margins, solve_components
 from ...vs_loss.mixture import GaussianMixture
+from .moments import CDF, DENSITY, FIRST, SECOND, cdf, g1, g2, t
 
-t, s, b, u = sp.symbols("t s b u", real=True)
+s, b, u = sp.symbols("s b u", real=True)
 pi1, pi2, gamma, delta, m = sp.symbols("pi1 pi2 gamma delta m", positive=True)
-DENSITY = sp.exp(-(t**2) / 2) / sp.sqrt(2 * sp.pi)
-CDF = (1 + sp.erf(t / sp.sqrt(2))) / 2
-FIRST = t * CDF + DENSITY
-SECOND = (1 + t**2) * CDF + t * DENSITY
-
-
-_BITS = 128
-
-
-def _function(name: str, formula, derivative) -> Any:
-    """A positive function whose derivative is known and whose formula serves for numbers only."""
-    rules = {
-        "fdiff": lambda self, argindex=1: derivative(self.args[0]),
-        "_eval_evalf": lambda self, prec: formula.subs(t, self.args[0])._eval_evalf(prec),
-        "_eval_is_positive": lambda self: True,
-    }
-    return type(name, (sp.Function,), rules)
-
-
-phi = _function("phi", DENSITY, lambda x: -x * phi(x))
-cdf = _function("Phi", CDF, lambda x: phi(x))
-g1 = _function("g1", FIRST, lambda x: cdf(x))
-g2 = _function("g2", SECOND, lambda x: 2 * g1(x))
-
-
-class CertifiedMargin(NamedTuple):
-    """Enclosures of the two-class limit with means ±μ and margin ratio 1; `score` is ρ ||μ||."""
-
-    pull: arb
-    plus_lift: arb
-    minus_lift: arb
-    score: arb
-    margin: arb
-    intercept: arb
-
-    @property
-    def means(self) -> tuple[arb, arb]:
-        """l_+ and l_-."""
-        return self.score + self.intercept, self.score - self.intercept
-
-    def errors(self, shift=0) -> tuple[Enclosure, Enclosure]:
-        """Test errors of both classes when the intercept moves by `shift`."""
-        plus, minus = self.means
-        return gaussian_tail(plus + shift), gaussian_tail(minus - shift)
-
-    def balanced(self, shift=0) -> arb:
-        """Balanced error when the intercept moves by `shift`."""
-        plus, minus = self.errors(shift)
-        return (plus.ball + minus.ball) / 2
-
-
-@precision(_BITS)
-def certified_margin(prior, signal_strength, aspect_ratio, moment=partial_second_moment) -> CertifiedMargin:
-    """The limit from one certified root, in t_-: π_+ g2(t_+) + π_- g2(t_-) + 4 m² a² / γ = γ with a = π_- g1(t_-)."""
-    plus, strength, ratio = as_ball(prior), as_ball(signal_strength), as_ball(aspect_ratio)
-    minus = 1 - plus
-    top = (ratio * minus / plus).sqrt() / minus  # g1(t) >= t, and E X² >= (E X)²
-
-    def lifts(minus_lift):
-        pull = minus * partial_expectation(minus_lift).ball
-        return pull, _inverse(pull / plus)
-
-    def excess(minus_lift):
-        pull, plus_lift = lifts(minus_lift)
-        energy = plus * moment(plus_lift).ball + minus * moment(minus_lift).ball
-        return energy + 4 * (strength * pull) ** 2 / ratio - ratio
-
-    minus_lift = root(excess, -30, (top + 1).upper(), width=1e-18).ball
-    pull, plus_lift = lifts(minus_lift)
-    score = 2 * strength**2 * pull / ratio
-    return CertifiedMargin(
-        pull, plus_lift, minus_lift, score, (plus_lift + minus_lift) / 2 + score, (minus_lift - plus_lift) / 2
-    )
-
-
-def _inverse(value: arb) -> arb:
-    """The t with E (G + t)_+ in a ball, by interval Newton steps from the float."""
-    start = float(gaussian.inverse_partial_expectation(float(value.mid())))
-    ball = arb(start, 1e-8 * (1 + abs(start)))
-    for k in range(3):
-        middle = ball.mid()
-        step = middle - (partial_expectation(middle).ball - value) / gaussian_cdf(ball).ball
-        if k == 0 and not ball.contains(step):  # the root lies in the first ball, and so in every later one
-            raise CertificationError(f"the inverse of E (G + t)_+ at {Enclosure(value)} is not certified near {start}")
-        ball = step
-    return ball
 
 
 @claim(
@@ -152,7 +57,8 @@ def margin_equations(weight=gamma, moment=g1):
     rho, sigma, turn, change, sign = sp.symbols("rho sigma v w y", real=True)
     lift = delta * u - sigma * rho - sign * b
     term = g2(lift) - gamma * (1 - rho**2)  # Σ π_j = 1 spreads γ (1 - |ρ|²) over the components
-    along = sp.diff(g2(t + s * change) - gamma * (1 - (rho + s * turn) ** 2), s, 2).subs(s, 0) / 2
+    energy = g2(t + s * change) - gamma * (1 - (rho + s * turn) ** 2)
+    along = sp.diff(energy, s, 2).subs(s, 0) * sp.Rational(1, 2)
     return (
         Derivation()
         .equal("derivative in ρ", sp.diff(term, rho) / 2, weight * rho - sigma * moment(lift))
@@ -421,251 +327,7 @@ def calibration(factor=2, prior_term=1):
     """The score of a fresh point is a normal mixture, so its log odds are linear, with the prior as an offset."""
     f = sp.Symbol("f", real=True)
     score, odds = sp.symbols("a r", positive=True)  # ρ m, and π / (1 - π)
-    plus, minus = (DENSITY.subs(t, f - b - sign * score) for sign in (1, -1))
+    densities: list[Any] = [DENSITY.subs(t, f - b - sign * score) for sign in (1, -1)]
+    posterior_odds = odds * sp.simplify(densities[0] / densities[1])
     stated = odds**prior_term * sp.exp(factor * score * (f - b))
-    return Derivation().equal("P(y = 1 | f) / P(y = -1 | f), by Bayes' rule", odds * sp.simplify(plus / minus), stated)
-
-
-@claim(
-    "vs_loss.threshold_half_any_prior",
-    source=cite("tailbound", "Cover's 1/2 with a free intercept"),
-    kind=Kind.SYMBOLIC,
-    formula="without signal γ* = 1/2 whatever the prior: π g2(-b) + (1 - π) g2(b) is least at b = 0",
-    expected="fails",
-    corrected_by="vs_loss.threshold_half_balanced",
-    right={"odds": 1},
-    wrong={"π = 1/3": {"odds": 2}},
-)
-def threshold_half_any_prior(odds=None):
-    """Without signal, two classes of any sizes separate exactly above d/n = 1/2."""
-    r = sp.Symbol("r", positive=True) if odds is None else sp.Integer(odds)  # π = 1 / (1 + r)
-    energy = (SECOND.subs(t, -b) + r * SECOND.subs(t, b)) / (1 + r)
-    return (
-        Derivation()
-        .equal("the value at b = 0", energy.subs(b, 0), sp.Rational(1, 2))
-        .equal("the derivative there", sp.diff(energy, b).subs(b, 0), 0)
-    )
-
-
-@claim(
-    "vs_loss.threshold_half_balanced",
-    source=cite("tailbound", "Cover's 1/2"),
-    kind=Kind.SYMBOLIC,
-    formula="γ* without signal: 1/2 at π = 1/2 or without an intercept; below 1/2 for other priors with one",
-    wrong={"1/3 at π = 1/2": {"value": Fraction(1, 3)}, "also for other priors": {"slope": 0}},
-    exhaustive=True,
-    assumptions=("without signal ρ = 0 is best: g2 does not depend on it and 1 / (1 - |ρ|²) is least there",),
-)
-def threshold_half_balanced(value=Fraction(1, 2), slope=1):
-    """Without signal the threshold is Cover's 1/2 for equal classes, lower for unequal ones with a free intercept."""
-    r, gap = sp.symbols("r h", positive=True)  # π = 1 / (1 + r)
-    energy = (g2(-b) + r * g2(b)) / (1 + r)
-    tilt = 2 * (r - 1) / (1 + r) * g1(0)
-    curvature = 2 * (cdf(-b) + r * cdf(b)) / (1 + r)
-    return (
-        Derivation()
-        .equal("at b = 0 (the only choice without an intercept) the energy is g2(0)", energy.subs(b, 0), g2(0))
-        .equal("which is 1/2", SECOND.subs(t, 0), value)
-        .equal("its slope in b there", sp.diff(energy, b).subs(b, 0), slope * tilt)
-        .equal("0 at equal classes", tilt.subs(r, 1), 0)
-        .equal("its curvature", sp.diff(energy, b, 2), curvature)
-        .positive("is positive, so b = 0 is the minimum at equal classes", curvature)
-        .positive("for r = 1 + h some b does better", tilt.subs(r, 1 + gap))
-        .positive("and for r = 1/(1 + h)", -tilt.subs(r, 1 / (1 + gap)))
-    )
-
-
-@claim(
-    "vs_loss.threshold_values",
-    source=cite("kini2021", "phase transition; Lyu et al. (2026), Theorem 2.1"),
-    kind=Kind.CERTIFIED,
-    formula="γ* at the stationary point where u = 0: t_+ + t_- + 2 m ρ = 0",
-    relation=Relation.EQUAL,
-    rtol=1e-12,
-    cases=(
-        {"prior": 0.5, "strength": 1.0},
-        {"prior": 0.15, "strength": 1.75},
-        {"prior": 0.1, "strength": 0.0},
-        {"prior": 0.01, "strength": 3.0},
-    ),
-    wrong={"no intercept": {"intercept": False}, "full distance of the means": {"scale": 2.0, "strength": 1.0}},
-)
-@precision(_BITS)
-def threshold_values(prior, strength, scale=1.0, intercept=True):
-    """The library's separability threshold is the certified stationary point with margin 0."""
-    plus, square = as_ball(prior), 4 * as_ball(strength * scale) ** 2
-    minus = 1 - plus
-
-    def parts(minus_lift):
-        pull = minus * partial_expectation(minus_lift).ball
-        plus_lift = _inverse(pull / plus)
-        energy = plus * partial_second_moment(plus_lift).ball + minus * partial_second_moment(minus_lift).ball
-        return pull, -(plus_lift + minus_lift), energy
-
-    def excess(minus_lift):  # energy = γ (1 - ρ²) with 2 m ρ = w and γ = 4 m² a / w, times w; at m = 0 it is w = 0
-        pull, width, energy = parts(minus_lift)
-        return width * energy - square * pull + pull * width**2 if strength else width
-
-    pull, width, energy = parts(root(excess, -2 * strength - 6, 0.125, width=1e-20).ball)
-    computed = Enclosure(square * pull / width if strength else energy)
-    stated = separability_threshold(GaussianMixture.antipodal(prior, strength), intercept=intercept)
-    return computed, stated
-
-
-@claim(
-    "vs_loss.fixed_means_no_second_descent",
-    source=cite("tailbound", "from Kini et al. (2021), Theorem 2"),
-    kind=Kind.SYMBOLIC,
-    formula="at fixed means ρ falls, and the balanced error at the optimal ratio Q(ρ m) rises, with every d / n",
-    wrong={"ρ rises": {"sign": -1}},
-    exhaustive=True,
-    assumptions=("separable, so d / n above the threshold", "h = g2 ∘ g1⁻¹ is convex with h(0) = 0, so v h'(v) > h(v)"),
-)
-def fixed_means_no_second_descent(sign=1):
-    """With fixed means more features only hurt an interpolating classifier; a second descent needs growing signal."""
-    rho, slope1, slope2, gap1, gap2 = sp.symbols("rho h1 h2 e1 e2", positive=True)
-    v1, v2 = (gamma * rho / (2 * m * p) for p in (pi1, pi2))
-    # H = π_1 h(v_1) + π_2 h(v_2) - γ (1 - ρ²), with h(v) = v h' - e, e > 0
-    by_rho = pi1 * slope1 * v1 / rho + pi2 * slope2 * v2 / rho + 2 * gamma * rho
-    by_gamma = pi1 * slope1 * v1 / gamma + pi2 * slope2 * v2 / gamma  # minus (1 - ρ²), which H = 0 replaces
-    energy = pi1 * (slope1 * v1 - gap1) + pi2 * (slope2 * v2 - gap2)
-    return (
-        Derivation()
-        .positive("∂H/∂ρ", by_rho)
-        .equal("∂H/∂γ where H = 0", by_gamma - energy / gamma, (pi1 * gap1 + pi2 * gap2) / gamma)
-        .positive("so dρ/dγ = -(∂H/∂γ)/(∂H/∂ρ) is negative", sign * (by_gamma - energy / gamma).simplify() / by_rho)
-    )
-
-
-@claim(
-    "vs_loss.second_descent_optimal",
-    source=cite("tailbound", "mismatched features of Kini et al. (2021), Figure 1"),
-    kind=Kind.SYMBOLIC,
-    formula="if ||μ||² = κ d/n, the balanced error at the optimal ratio, Q(2 κ a), falls with d/n when separable",
-    wrong={"it rises": {"sign": -1}},
-    exhaustive=True,
-    assumptions=("features that each add the same signal, of which the classifier sees d",),
-)
-def second_descent_optimal(sign=1):
-    """Where every feature carries signal, more of them lower the error of the optimal ratio past the threshold."""
-    kappa, a, slope1, slope2 = sp.symbols("kappa a h1 h2", positive=True)
-    square = kappa * gamma
-    left = 4 * square * a**2 / gamma  # + π_1 h(a/π_1) + π_2 h(a/π_2) = γ
-    rise = slope1 + slope2 + sp.diff(left, a)
-    score = 2 * square * a / gamma
-    return (
-        Derivation()
-        .equal("the equation's left side depends on a alone", sp.diff(left, gamma), 0)
-        .positive("and increases", rise)
-        .equal("the score ρ m", score, 2 * kappa * a)
-        .positive("so d(ρ m)/dγ is positive", sign * sp.diff(2 * kappa * a, a) / rise)
-    )
-
-
-@claim(
-    "vs_loss.second_descent_svm",
-    source=cite("kini2021", "second descent with mismatched features, Figure 1; the signal profile is chosen here"),
-    kind=Kind.NUMERIC,
-    formula="||μ_±||² = 3 d/n, orthogonal, π = 0.1: R_bal of the SVM falls with d/n past the threshold 0.213",
-    relation=Relation.AT_MOST,
-    expected="fails",
-    corrected_by="vs_loss.second_descent_optimal",
-    right={"optimal": True},
-    wrong={"far beyond only": {"aspect_ratios": (1.0, 3.0)}},
-)
-def second_descent_svm(aspect_ratios=(0.3, 0.5, 1.0, 3.0), optimal=False):
-    """The balanced error of the plain SVM falls with the number of features once the data are separable."""
-    gammas = np.array(aspect_ratios)
-    svm = hard_margin_map(0.1, np.sqrt(1.5 * gammas), gammas)
-    errors = gaussian.tail(svm.test_margins.mean(-1)) if optimal else svm.balanced_error
-    return errors[1:], errors[:-1]
-
-
-GROUPS = cases(norms=[(3.0, 2.0), (3.0, 3.0), (1.5, 2.5)], aspect_ratio=[0.8, 2.0])
-
-
-@claim(
-    "vs_loss.group_ratio_turns",
-    source=cite("kini2021", "group-sensitive SVM"),
-    kind=Kind.NUMERIC,
-    formula="cos(ρ at δ = 1, ρ at δ = 3) <= 0.999 for groups",
-    relation=Relation.AT_MOST,
-    cases=GROUPS,
-    wrong={"margins by class": {"by_class": True}},
-    assumptions=("orthogonal group means, p = 0.1",),
-)
-def group_ratio_turns(norms, aspect_ratio, by_class=False):
-    """A margin ratio between groups turns the classifier, while one between classes only moves its threshold."""
-    mixture = GaussianMixture.groups(0.1, norms)
-    required = (3, 1, 3, 1) if by_class else (3, 3, 1, 1)
-    directions = [hard_margin(mixture, aspect_ratio, required=r).direction for r in ((1, 1, 1, 1), required)]
-    first, second = (direction / np.linalg.norm(direction) for direction in directions)
-    return first @ second, 0.999
-
-
-@claim(
-    "vs_loss.balanced_groups",
-    source=cite("kini2021", "group-sensitive SVM"),
-    kind=Kind.NUMERIC,
-    formula="P(y = 1) = 1/2 and means y μ_g: b' = 0 and R_(+,g) = R_(-,g) = Q(ρ·μ_g)",
-    relation=Relation.EQUAL,
-    atol=1e-12,
-    cases=GROUPS,
-    wrong={"unequal classes": {"class_prior": 0.3}},
-)
-def balanced_groups(norms, aspect_ratio, class_prior=0.5):
-    """With equal classes the two classes of a group have the same error and the intercept vanishes."""
-    svm = hard_margin(GaussianMixture.groups(0.1, norms, class_prior=class_prior), aspect_ratio, required=(3, 3, 1, 1))
-    return [svm.intercept, *svm.errors[[0, 2]]], [0.0, *svm.errors[[1, 3]]]
-
-
-@claim(
-    "vs_loss.equal_opportunity",
-    source=cite("kini2021", "group-sensitive SVM"),
-    kind=Kind.NUMERIC,
-    formula="R_(+,1) = R_(+,2) at δ_0",
-    relation=Relation.EQUAL,
-    atol=1e-10,
-    cases=cases(norms=[(3.0, 2.0), (3.0, 3.0)], aspect_ratio=[0.8, 2.0]),
-    wrong={"1/δ_0": {"power": -1}, "equal margins": {"power": 0}},
-)
-def equal_opportunity(norms, aspect_ratio, power=1):
-    """The library's ratio between groups gives class +1 the same error in both groups."""
-    mixture = GaussianMixture.groups(0.1, norms)
-    ratio = equal_opportunity_ratio(mixture, aspect_ratio) ** power
-    errors = hard_margin(mixture, aspect_ratio, required=(ratio, ratio, 1, 1)).errors
-    return errors[0], errors[2]
-
-
-@claim(
-    "vs_loss.equal_opportunity_grows",
-    source=cite("kini2021", "group-sensitive SVM: δ_0 grows with d / n"),
-    kind=Kind.NUMERIC,
-    formula="δ_0(γ) increases in γ, p = 0.1, orthogonal means of norm 3",
-    relation=Relation.AT_LEAST,
-    expected="fails",
-    corrected_by="vs_loss.equal_opportunity_grows_far",
-    right={"aspect_ratios": (1.0, 2.0, 4.0)},
-    wrong={"from 0.4 to 1": {"aspect_ratios": (0.4, 1.0)}},
-)
-def equal_opportunity_grows(aspect_ratios=(0.6, 1.0, 2.0)):
-    """The ratio that equalises the groups' errors grows with the aspect ratio wherever the data are separable."""
-    ratios = [equal_opportunity_ratio(GaussianMixture.groups(0.1, (3, 3)), a) for a in aspect_ratios]
-    return ratios[1:], ratios[:-1]
-
-
-@claim(
-    "vs_loss.equal_opportunity_grows_far",
-    source=cite("tailbound", "from Kini et al. (2021), group-sensitive SVM"),
-    kind=Kind.NUMERIC,
-    formula="δ_0(γ) increases for γ >= 1 and stays below (1 - p)/p, orthogonal means of the same norm >= 3",
-    relation=Relation.AT_LEAST,
-    cases=cases(norm=[3.0, 5.0], group_prior=[0.1, 0.2]),
-    wrong={"from 0.4 on": {"aspect_ratios": (0.4, 0.6, 1.0), "norm": 3.0}, "norm 2": {"norm": 2.0}},
-)
-def equal_opportunity_grows_far(norm, group_prior, aspect_ratios=(1.0, 3.0, 10.0, 30.0)):
-    """Far from the threshold, where it is infinite, the equalising ratio of groups grows up to (1 - p)/p."""
-    mixture = GaussianMixture.groups(group_prior, (norm, norm))
-    ratios = [equal_opportunity_ratio(mixture, a) for a in aspect_ratios]
-    top = (1 - group_prior) / group_prior
-    return Sides([*ratios[1:], top], ratios, note=f"δ_0 {np.round(ratios, 3).tolist()}")
+    return Derivation().equal("P(y = 1 | f) / P(y = -1 | f), by Bayes' rule", posterior_odds, stated)
