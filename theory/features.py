@@ -217,12 +217,12 @@ def _problem(features, centred, gram, signs, names, confidence: float, random_st
     except NotSeparable as error:
         used = [int(((error.weights > 0) & (signs == sign)).sum()) for sign in (1, -1)]
         reason = (
-            f"no hyperplane separates {names[0]} from {names[1]}: a mean of {used[0]} examples of the one is a mean of "
-            f"{used[1]} of the other; add features, or drop mislabelled examples (hard margins need separable data)"
+            f"no hyperplane separates {names[0]} from {names[1]}: a mean of {used[0]} examples of the one lies within "
+            f"{error.residual:.1e} of a mean of {used[1]} of the other; add features, or drop mislabelled examples"
         )
         return Problem(names[0], names[1], counts, False, reason)
     except NotConverged as error:
-        raise InputError(f"{names[0]} against {names[1]}: {error}") from None
+        raise InputError(" ".join([f"{names[0]} against {names[1]}: {error}.", *_notes(features)])) from None
     estimate = estimate_margin_ratio(gram, signs, machine, confidence=confidence, random_state=random_state)
     path = margin_ratio_path(machine, [estimate.ratio])
     weights = path.coefficients[0] @ centred

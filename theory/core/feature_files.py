@@ -108,15 +108,17 @@ or impute it
 
 def _read_npz(path: Path, label: str | None):
     try:
-        with np.load(path, allow_pickle=False) as file:
-            held = file.files
+        with open(path, "rb") as stream:  # numpy leaves a file that it cannot read open
+            loaded = np.load(stream, allow_pickle=False)
+            if not isinstance(loaded, np.lib.npyio.NpzFile):
+                raise InputError("holds one array, not an .npz archive; save X and y with numpy.savez")
+            held = loaded.files
             pairs = [(first, label or second) for first, second in _KEYS]
             found = next(((f, y) for f, y in pairs if f in held and y in held), None)
             if found is None:
-                raise InputError(
-                    f"must hold X and y, or features and labels, but holds {', '.join(held[:8]) or 'nothing'}"
-                )
-            return file[found[0]], file[found[1]]
+                names = ", ".join(held[:8]) or "nothing"
+                raise InputError(f"must hold X and y, or features and labels, but holds {names}")
+            return loaded[found[0]], loaded[found[1]]
     except InputError:
         raise
     except ValueError as error:
