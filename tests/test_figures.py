@@ -8,12 +8,14 @@ import pandas as pd
 import pytest
 from tailbound.paper_figs import core
 from tailbound.paper_figs.core import draw, figures, select
+from tailbound.sims.core.results import load_results
 from tailbound.theory.core.class_counts import ClassCounts
 from tailbound.theory.core.errors import InputError
 from tailbound.theory.ldam.bounds import balanced_error_bound, largest_margin
 from tailbound.theory.ldam.weights import class_weights
 
 LDAM = ["ldam.binary_bound", "ldam.optimal_exponents", "ldam.low_order", "ldam.deferred_weights"]
+LDAM += ["ldam.regret", "ldam.power_regret"]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,8 @@ def test_no_label_overlaps_another_or_is_cut(name):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     with matplotlib.style.context(["default", core._STYLE]):
-        drawing, _ = figures()[name].make()
+        wanted = figures()[name]
+        drawing, _ = wanted.make(*map(load_results, wanted.needs))
         canvas = FigureCanvasAgg(drawing)
         canvas.draw()
         boxes = [(text, text.get_window_extent(canvas.get_renderer())) for text in _texts(drawing)]

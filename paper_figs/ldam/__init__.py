@@ -5,3 +5,4 @@ Source:
 """
 
 from . import bounds as bounds
+from . import optimum as optimum
