@@ -34,6 +34,35 @@ def test_both_branches_agree_with_the_enclosure(name):
     np.testing.assert_allclose(getattr(gaussian, name)(ts), middles, rtol=1e-13, atol=0)
 
 
+@settings(max_examples=100, deadline=None)
+@given(t=st.floats(-38, 1e6))
+def test_inverse_of_the_partial_expectation(t):
+    value = gaussian.partial_expectation(t)
+    assert gaussian.inverse_partial_expectation(value) == pytest.approx(t, rel=1e-12, abs=1e-12)
+
+
+def test_inverse_over_every_scale_and_shape():
+    values = np.geomspace(1e-300, 1e12, 600).reshape(3, 200)
+    t = gaussian.inverse_partial_expectation(values)
+    assert t.shape == (3, 200)
+    assert (np.diff(t.ravel()) > 0).all()
+    np.testing.assert_allclose(gaussian.partial_expectation(t), values, rtol=1e-12)
+    mirror = gaussian.partial_expectation(-t[2])  # g1(t) - t = g1(-t)
+    np.testing.assert_allclose(values[2] - t[2], mirror, rtol=1e-9, atol=1e-12 * values[2].max())
+    for bad in (0.0, -1.0, np.nan, [1.0, np.inf]):
+        with pytest.raises(InputError, match="value must be finite and > 0"):
+            gaussian.inverse_partial_expectation(bad)
+
+
+def test_partial_moments_are_the_three_functions():
+    ts = np.concatenate([np.linspace(-30, 8, 99), [-2.5, np.nextafter(-2.5, -3)]])
+    mass, first, second = gaussian.partial_moments(ts)
+    np.testing.assert_array_equal(mass, gaussian.tail(-ts))
+    np.testing.assert_array_equal(first, gaussian.partial_expectation(ts))
+    np.testing.assert_array_equal(second, gaussian.partial_second_moment(ts))
+    assert [np.ndim(value) for value in gaussian.partial_moments(-3.0)] == [0, 0, 0]
+
+
 def test_shapes_limits_and_nan():
     ts = np.array([[-np.inf, -3.0], [np.nan, np.inf]])
     for name, limits in (

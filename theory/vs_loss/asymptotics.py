@@ -297,6 +297,8 @@ def hard_margin(
         array([0.1169, 0.1169, 0.1457, 0.1457])
     """
     signs = _signs(mixture)
+    if np.ndim(aspect_ratio) or np.ndim(margin_ratio):
+        raise InputError("hard_margin solves one problem; for arrays use hard_margin_map, for many ratios at_ratio")
     require_positive(aspect_ratio, "aspect_ratio")
     if required is None:
         require_positive(margin_ratio, "margin_ratio")

@@ -111,8 +111,8 @@ def undercorrects(root, factor=1):
     ratio = 1 + h  # ((1 - π)/π)^(1/k): every value above 1
     prior = 1 / (1 + ratio**root)
     aspect_ratio = m**2 * (sp.Rational(factor) / (root - 1) + more)
-    excess = sp.factor(sp.cancel(margin_ratio_floor(prior, m, aspect_ratio) - ratio))
-    numerator, denominator = sp.fraction(excess)
+    excess = margin_ratio_floor(prior, m, aspect_ratio) - ratio
+    numerator, denominator = sp.fraction(sp.factor(sp.cancel(excess)))
     return (
         Derivation()
         .equal("floor of δ* minus the rule's ratio", excess, numerator / denominator)
