@@ -13,6 +13,7 @@ from inspect import cleandoc
 from io import BytesIO
 from pathlib import Path
 from pkgutil import iter_modules
+from typing import Any
 
 import matplotlib.style
 import numpy as np
@@ -59,7 +60,7 @@ COLUMN, PAGE = 3.3, 6.9
 INK = "#4d4d4d"
 """Grey of reference lines and notes."""
 
-LINES: tuple[dict, ...] = tuple(
+LINES: tuple[dict[str, Any], ...] = tuple(
     {"color": color, "linestyle": style, "marker": marker}
     for color, style, marker in (
         ("#0072B2", "-", "o"),
@@ -239,7 +240,7 @@ def matching(rows: pd.DataFrame, **case) -> pd.DataFrame:
     kept = np.ones(len(rows), dtype=bool)
     for name, wanted in case.items():
         kept &= np.array([value == wanted for value in rows[name]], dtype=bool)
-    return rows[kept]
+    return rows.loc[kept]
 
 
 def error_bars(ax: Axes, x: str, points: pd.DataFrame, line: dict, **style) -> None:
@@ -265,12 +266,12 @@ def span(values) -> str:
     return f"{low:g}" if low == high else f"{low:g}-{high:g}"
 
 
-def dashes(line: dict) -> dict:
+def dashes(line: dict) -> dict[str, Any]:
     """Return one of `LINES` without its marker: a theory line."""
     return {key: value for key, value in line.items() if key != "marker"}
 
 
-def dot(line: dict) -> dict:
+def dot(line: dict) -> dict[str, Any]:
     """Return one of `LINES` as a single larger mark."""
     return {"color": line["color"], "marker": line["marker"], "linestyle": "none", "markersize": 5.5}
 

@@ -5,6 +5,8 @@ Source:
     `tailbound.theory.vs_loss.asymptotics`, antipodal means ±μ, identity covariance.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -61,7 +63,7 @@ def optimal_ratio(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame]]:
         pd.DataFrame({"signal_strength": m, "imbalance_ratio": imbalance, "optimal_ratio": best})
         for m, best in limits.items()
     )
-    curves = curves[np.isfinite(curves.optimal_ratio)]
+    curves = curves.loc[np.isfinite(curves.optimal_ratio)]
     rules = pd.concat(
         pd.DataFrame({"rule": rule.name, "imbalance_ratio": imbalance, "margin_ratio": _rule_ratios(rule, imbalance)})
         for rule in RULES
@@ -71,11 +73,11 @@ def optimal_ratio(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame]]:
     fig = Figure(figsize=(COLUMN, 3.3), layout="constrained")
     ax = fig.subplots()
     for rule in RULES:
-        shown = rules[rules.rule == rule.name]
+        shown = rules.loc[rules.rule == rule.name]
         ax.plot(shown.imbalance_ratio, shown.margin_ratio, color=INK, linewidth=0.8)
         note(ax, _SHORT[rule.name], (1000, shown.margin_ratio.iloc[-1]), (3, 0), va="center", annotation_clip=False)
     for line, m in zip(LINES, signals, strict=False):
-        shown, marks = (table[table.signal_strength == m] for table in (curves, points))
+        shown, marks = (table.loc[table.signal_strength == m] for table in (curves, points))
         ax.plot(shown.imbalance_ratio, shown.optimal_ratio, **dashes(line))
         spread = (marks["median"] - marks["lower"], marks["upper"] - marks["median"])
         ax.errorbar(marks.imbalance_ratio, marks["median"], spread, **_mark(line))
@@ -96,14 +98,14 @@ def _rule_ratios(rule, imbalance: np.ndarray) -> list[float]:
 
 
 def _quartiles(rows: pd.DataFrame) -> pd.DataFrame:
-    rows = rows[rows.num_examples == rows.groupby(["signal_strength", "prior"]).num_examples.transform("max")]
+    rows = rows.loc[rows.num_examples == rows.groupby(["signal_strength", "prior"]).num_examples.transform("max")]
     found = rows.groupby(["signal_strength", "prior", "num_examples"]).margin_ratio
     table = found.quantile([0.25, 0.5, 0.75]).unstack().set_axis(["lower", "median", "upper"], axis=1)
     table = table.assign(draws=found.size()).reset_index()
     return table.assign(imbalance_ratio=(1 - table.prior) / table.prior)
 
 
-def _mark(line: dict) -> dict:
+def _mark(line: dict) -> dict[str, Any]:
     return {"color": line["color"], "marker": line["marker"], "linestyle": "none", "elinewidth": 0.8, "zorder": 3}
 
 
@@ -113,7 +115,7 @@ def rule_errors(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame]]:
 
     Signal 2. Lines: the proportional limit; the best ratio is the infinite one where no finite ratio is optimal.
     """
-    rows = rows[rows.signal_strength == 2.0].fillna({"exponent": -1.0})
+    rows = rows.loc[rows.signal_strength == 2.0].fillna({"exponent": -1.0})
     priors, aspect_ratios = np.geomspace(0.01, 0.45, 120), np.geomspace(0.1, 10, 120)
     prior = _MIDDLE
     panels = {
@@ -132,7 +134,7 @@ def rule_errors(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame]]:
             values = limit.at_ratio(best if exponent < 0 else imbalance**exponent).balanced_error
             curves.append(pd.DataFrame({"exponent": exponent, x: grid, "balanced_error": values}))
             ax.plot(grid, values, **dashes(line))
-            error_bars(ax, x, points[points.exponent == exponent], line)
+            error_bars(ax, x, points.loc[points.exponent == exponent], line)
         tables |= {name: pd.concat(curves), f"simulation_{name}": points}
         ax.set(xscale="log")
     axes[0].set(xlabel="imbalance ratio $n_-/n_+$", ylabel="balanced error", title="$d/n=1$", ylim=(0, 0.5))
@@ -178,7 +180,7 @@ def bound_and_error(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame]
     for ax, (positives, negatives) in zip(axes, _COUNTS, strict=True):
         shown, curve, named = (matching(table, positives=positives, negatives=negatives) for table in tables.values())
         for line, column in zip(LINES, _BOUNDS, strict=False):
-            marks = shown[shown.quantity == column]
+            marks = shown.loc[shown.quantity == column]
             if column == "balanced_error":
                 ax.plot(curve.margin_ratio, curve.balanced_error, **dashes(line))
                 error_bars(ax, "margin_ratio", marks, line)

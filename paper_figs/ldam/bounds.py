@@ -131,12 +131,12 @@ def optimal_exponents() -> tuple[Figure, dict[str, pd.DataFrame]]:
         ax.axhline(1, color=INK, linewidth=0.6)
         ax.set_yscale("log")
     for line, rule in zip(LINES, RULES, strict=False):
-        rows = ratio_table[ratio_table.rule == rule.name]
+        rows = ratio_table.loc[ratio_table.rule == rule.name]
         axes[0].plot(
             rows.imbalance_ratio, rows.margin_ratio, **line, markevery=nearest_points(rows.imbalance_ratio, _DECADES)
         )
         for ax, name in zip(axes[1:], sets, strict=True):
-            rows = profiles[(profiles["rule"] == rule.name) & (profiles["dataset"] == name)]
+            rows = profiles.loc[(profiles["rule"] == rule.name) & (profiles["dataset"] == name)]
             ax.plot(rows["class"], rows.margin_mean_1, **line, markevery=max(1, len(rows) // 10), label=rule.label)
     axes[0].set(xscale="log", xlabel="imbalance ratio", ylabel="optimal margin, rare / frequent")
     axes[0].set_title("two classes")
@@ -177,7 +177,7 @@ def low_order() -> tuple[Figure, dict[str, pd.DataFrame]]:
         marks = nearest_points(rows.root_complexity, (0.01, 0.03, 0.1, 0.3, 1, 3, 10))
         axes[0].plot(rows.root_complexity, rows.over_quarter_rule, **line, markevery=marks, label=f"{ratio:g}")
     for line, root in zip(LINES, roots, strict=False):
-        rows = right[right.root_complexity == root]
+        rows = right.loc[right.root_complexity == root]
         axes[1].plot(rows.total, rows.over_quarter_rule, **line, markevery=(4, 10), label=_complexity_label(root))
     axes[0].axvline(LINEAR_CLASS, color=INK, linewidth=0.8, linestyle=(0, (4, 2)))
     note(axes[0], "linear class", (LINEAR_CLASS, 7), (-3, 0), ha="right")

@@ -4,6 +4,8 @@ Source:
     Derived here; see `tailbound.theory.vs_loss.ratio_estimate`.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -14,7 +16,7 @@ from ..core import INK, LINES, PAGE, figure, plain_ticks, simulation_key, span, 
 
 __all__ = ["auto_ratio", "real_pairs"]
 
-_CROSS = {"color": "#7f7f7f", "marker": "x"}
+_CROSS: dict[str, Any] = {"color": "#7f7f7f", "marker": "x"}
 _STYLES = {  # rule on mixtures, rule on real pairs, what it is, look
     "auto": ("leave-one-out", "leave-one-out", "estimated (auto)", LINES[0]),
     "inverse": ("inverse", "1/n", "$1/n$", LINES[4]),
@@ -38,19 +40,24 @@ def auto_ratio(rows: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     theory does not cover.
     """
     rows = _beyond(rows, "oracle", [*_MODEL, *_SETTING, "repetition"])
-    points = summary(rows[rows.rule != "oracle"], [*_MODEL, *_SETTING, "rule"], "regret")
+    points = summary(rows.loc[rows.rule != "oracle"], [*_MODEL, *_SETTING, "rule"], "regret")
 
-    models = list(points.groupby(_MODEL, sort=False))
-    settings = points[_SETTING].drop_duplicates().sort_values(["condition", "minority_spread", "num_examples"])
+    models = [part for _, part in points.groupby(_MODEL, sort=False)]
+    settings = points.loc[:, _SETTING].drop_duplicates().sort_values(["condition", "minority_spread", "num_examples"])
     plain = (settings.condition == 1) & (settings.minority_spread == 1)
-    settings = pd.concat([settings[plain], settings[~plain]]).reset_index(drop=True)
+    settings = pd.concat([settings.loc[plain], settings.loc[~plain]]).reset_index(drop=True)
     fig = Figure(figsize=(PAGE, 3.3), layout="constrained")
     axes = fig.subplots(1, len(models), sharey=True, sharex=True)
-    for ax, (model, part) in zip(axes, models, strict=True):
+    for ax, part in zip(axes, models, strict=True):
         part = part.merge(settings.reset_index(names="row"), on=_SETTING)
         for k, (rule, _, _, line) in enumerate(_STYLES.values()):
-            _dots(ax, part[part.rule == rule], part[part.rule == rule].row + 0.1 * (k - 2.5), line)
-        ax.set(xscale="log", xlim=(0.02, 30), xlabel="regret, points of balanced error", title=_model_name(model))
+            _dots(ax, part.loc[part.rule == rule], part.loc[part.rule == rule].row + 0.1 * (k - 2.5), line)
+        ax.set(
+            xscale="log",
+            xlim=(0.02, 30),
+            xlabel="regret, points of balanced error",
+            title=_model_name(*part.iloc[0][_MODEL]),
+        )
         plain_ticks(ax.xaxis, (0.1, 1, 10))
     axes[0].set_yticks(range(len(settings)), [_setting_name(row) for row in settings.itertuples()])
     axes[0].invert_yaxis()
@@ -68,21 +75,30 @@ def real_pairs(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame]]:
     """
     keys = ["data", "minority", "majority", "num_minority", "num_majority", "repetition"]
     rows = _beyond(rows, "crossed oracle", keys)
-    rows = rows[rows.rule.isin([style[1] for style in _STYLES.values()])]
+    rows = rows.loc[rows.rule.isin([style[1] for style in _STYLES.values()])]
     pairs = rows.groupby(["data", "minority", "majority", "rule"], as_index=False).regret.mean()
     means = summary(pairs, ["data", "rule"], "regret")
-    means = means[means.draws > 1]
+    means = means.loc[means.draws > 1]
 
-    order = pairs[pairs.rule == "svm"].sort_values(["data", "regret"], ascending=[False, False])
+    order = pairs.loc[pairs.rule == "svm"].sort_values(["data", "regret"], ascending=[False, False])
     names = [(row.data, row.minority, row.majority) for row in order.itertuples()]
     groups = [data for data in dict.fromkeys(order.data) if data in set(means.data)]
     fig = Figure(figsize=(PAGE, 4.6), layout="constrained")
     ax = fig.subplots()
     places = np.append(np.arange(len(names)), len(names) + 0.5 + np.arange(len(groups)))
     for k, (_, rule, _, line) in enumerate(_STYLES.values()):
-        shown, heights = pairs[pairs.rule == rule].set_index(["data", "minority", "majority"]), places + 0.1 * (k - 2.5)
-        ax.plot(shown.regret.reindex(names), heights[: len(names)], **line | {"linestyle": "none"})
-        _dots(ax, means[means.rule == rule].set_index("data").reindex(groups), heights[len(names) :], line)
+        shown, heights = (
+            pairs.loc[pairs.rule == rule].set_index(["data", "minority", "majority"]),
+            places + 0.1 * (k - 2.5),
+        )
+        ax.plot(
+            shown.regret.reindex(names),
+            heights[: len(names)],
+            color=line["color"],
+            marker=line["marker"],
+            linestyle="none",
+        )
+        _dots(ax, means.loc[means.rule == rule].set_index("data").reindex(groups), heights[len(names) :], line)
     ax.axvline(0, color=INK, linewidth=0.8)
     ax.axhline(len(names) - 0.25, color=INK, linewidth=0.6)
     labels = [f"{_PREFIX.get(data, '')}{minority} / {majority}" for data, minority, majority in names]
@@ -116,8 +132,7 @@ def _key(fig: Figure, last: Line2D | None) -> None:
     fig.legend(handles=[*handles, *([last] if last else [])], loc="outside upper center", ncols=4, handlelength=1.2)
 
 
-def _model_name(model: tuple) -> str:
-    prior, norms, inner, aspect_ratio = model
+def _model_name(prior: float, norms: tuple[float, float], inner: float, aspect_ratio: float) -> str:
     antipodal = inner == -norms[0] * norms[1]
     means = rf"$\pm\mu$, norm {norms[0]:g}" if antipodal else f"orthogonal, norms {norms[0]:g}, {norms[1]:g}"
     return rf"{means}, $\pi={prior:g}$, $d/n={aspect_ratio:g}$"

@@ -57,15 +57,15 @@ def equal_opportunity(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFram
     fig = Figure(figsize=(PAGE, 2.9), layout="constrained")
     axes = fig.subplots(1, 3)
     for line, (column, label) in zip(LINES, list(_COLUMNS.items())[:3], strict=False):
-        shown = curves[curves.aspect_ratio == 1.0]
+        shown = curves.loc[curves.aspect_ratio == 1.0]
         axes[0].plot(shown.margin_ratio, shown[column], **dashes(line))
-        error_bars(axes[0], "margin_ratio", points[(points.column == column) & (points.aspect_ratio == 1.0)], line)
+        error_bars(axes[0], "margin_ratio", points.loc[(points.column == column) & (points.aspect_ratio == 1.0)], line)
         axes[0].plot([], [], **line, label=label)
     axes[0].axhline(0, color=INK, linewidth=0.6)
     axes[0].set(xscale="log", xlabel=r"margin ratio $\delta$ of the small group", title="errors at $d/n=1$")
     plain_ticks(axes[0].xaxis, (1, 2, 3, 4, 6))
     for line, p in zip(LINES, _PRIORS, strict=False):
-        shown = fair[fair.group_prior == p]
+        shown = fair.loc[fair.group_prior == p]
         axes[1].plot(shown.aspect_ratio, shown.equal_opportunity_ratio, **dashes(line), label=f"$p={p:g}$")
         if p == prior:
             error_bars(axes[1], "aspect_ratio", crossings, line)
@@ -76,10 +76,10 @@ def equal_opportunity(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFram
     plain_ticks(axes[1].xaxis, (0.1, 0.3, 1, 3))
     plain_ticks(axes[1].yaxis, (2, 3, 5, 10, 20, 50))
     for line, aspect_ratio in zip(LINES[3:], _SHOWN, strict=False):
-        shown = curves[curves.aspect_ratio == aspect_ratio]
+        shown = curves.loc[curves.aspect_ratio == aspect_ratio]
         axes[2].plot(shown.deo, shown.error, **dashes(line))
         deo, error = (
-            points[(points.column == column) & (points.aspect_ratio == aspect_ratio)] for column in ("deo", "error")
+            points.loc[(points.column == column) & (points.aspect_ratio == aspect_ratio)] for column in ("deo", "error")
         )
         axes[2].errorbar(
             deo["mean"],
@@ -123,7 +123,7 @@ def _fair_rows(group_prior: float, norms, largest: float) -> pd.DataFrame:
     grid = threshold + np.geomspace(0.02, 1.05 * largest - threshold, 20)
     ratios = [equal_opportunity_ratio(mixture, aspect_ratio) for aspect_ratio in grid]
     table = pd.DataFrame({"group_prior": group_prior, "aspect_ratio": grid, "equal_opportunity_ratio": ratios})
-    return table[np.isfinite(table.equal_opportunity_ratio)]  # near the threshold no finite ratio gives DEO = 0
+    return table.loc[np.isfinite(table.equal_opportunity_ratio)]  # near the threshold no finite ratio gives DEO = 0
 
 
 def _crossings(rows: pd.DataFrame) -> pd.DataFrame:

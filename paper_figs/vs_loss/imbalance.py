@@ -4,6 +4,8 @@ Source:
     Lyu, Zhou, Zhong (2026), arXiv:2502.11323, Theorem 3.2, for the boundaries as d grows without bound.
 """
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -19,7 +21,7 @@ from ..core import PAGE, figure, matching
 __all__ = ["high_imbalance"]
 
 _LEVELS = (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 1)
-_BOUNDARY = {"color": "#D55E00", "linestyle": (0, (4, 2)), "linewidth": 1.2}
+_BOUNDARY: dict[str, Any] = {"color": "#D55E00", "linestyle": (0, (4, 2)), "linewidth": 1.2}
 _SIGNAL = 0.3  # exponent b of the map over margin ratios
 _HALF = 0.25  # the error at which the theory's line is drawn: halfway to chance
 
@@ -33,12 +35,11 @@ def high_imbalance(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame]]
     moderate and low (a - c = 2b), and the range of ratios at which both classes are learned.
     """
     setting = rows.iloc[0]
-    means = rows.groupby(["rarity", "signal_exponent", "ratio_exponent"], as_index=False)[
-        ["error_plus", "error_minus", "balanced_error"]
-    ].mean()
+    keys, errors = ["rarity", "signal_exponent", "ratio_exponent"], ["error_plus", "error_minus", "balanced_error"]
+    means = pd.DataFrame(rows.groupby(keys)[errors].mean()).reset_index()
     plain = matching(means, ratio_exponent=0.0)
     best = means.loc[means.groupby(["rarity", "signal_exponent"]).balanced_error.idxmin()]
-    ratios = means[np.isclose(means.signal_exponent, _SIGNAL)]
+    ratios = means.loc[np.isclose(means.signal_exponent, _SIGNAL)]
     x, b, r = np.linspace(0.05, 0.95, 46)[:, None], np.linspace(0.05, 0.95, 46), np.linspace(-0.05, 0.85, 46)
 
     limits = (_limit(setting, x, b, 0.0)[0], _least(setting, x, b), _limit(setting, x, _SIGNAL, r)[1])
@@ -85,7 +86,7 @@ def _limit(setting: pd.Series, rarity, signal_exponent, ratio_exponent) -> tuple
     d = float(setting.dimension)
     n = d ** (1 + setting.size_exponent)
     signal = np.sqrt(setting.signal_scale * d ** np.asarray(signal_exponent))
-    found = hard_margin_map(d ** (1 - rarity) / n, signal, d / n, d ** np.asarray(ratio_exponent))
+    found = hard_margin_map(d ** (1 - rarity) / n, signal, d / n).at_ratio(d ** np.asarray(ratio_exponent))
     return found.class_errors[..., 0], found.balanced_error
 
 

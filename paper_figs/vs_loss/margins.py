@@ -4,6 +4,8 @@ Source:
     Lyu, Zhou, Zhong (2026), arXiv:2502.11323, Theorem 2.1; Kini et al. (2021), arXiv:2103.01550.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -19,7 +21,7 @@ from ..core import INK, LINES, PAGE, dashes, figure, matching, span, summary
 __all__ = ["separability", "training_margins"]
 
 _WIDTH = float(HISTOGRAM_EDGES[1] - HISTOGRAM_EDGES[0])
-_ERROR_AREA = {"facecolor": "none", "hatch": "/////", "edgecolor": INK, "linewidth": 0}
+_ERROR_AREA: dict[str, Any] = {"facecolor": "none", "hatch": "/////", "edgecolor": INK, "linewidth": 0}
 _LABELS = {"plus": "minority", "minus": "majority"}
 
 
@@ -32,29 +34,29 @@ def training_margins(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame
     margins, whose mass below 0 is the error.
     """
     rows = matching(rows, norms=(1.75, 1.75), margin_ratio=1.0)
-    rows = rows[rows.num_examples == rows.num_examples.max()]
+    rows = rows.loc[rows.num_examples == rows.num_examples.max()]
     setting = rows.iloc[0]
     mixture = GaussianMixture.binary(setting.prior, setting.norms, setting.inner)
     limit = hard_margin(mixture, setting.aspect_ratio, setting.margin_ratio)
     law = pd.concat([_law(limit, component, name) for component, name in enumerate(_LABELS)])
     atoms = limit.support_fractions
-    bars = pd.concat([_bars(rows[rows.label == name]).assign(label=name) for name in _LABELS])
+    bars = pd.concat([_bars(rows.loc[rows.label == name]).assign(label=name) for name in _LABELS])
     shares = summary(rows, ["label"], "support").set_index("label")
 
     fig = Figure(figsize=(PAGE, 3.2), layout="constrained")
     axes = fig.subplots(1, 2, sharex=True, sharey=True)
     for component, (name, title) in enumerate(_LABELS.items()):
         ax, mass = axes[component], axes[component].twinx()
-        shown, drawn, color = law[law.label == name], bars[bars.label == name], LINES[1 - component]["color"]
+        shown, drawn, color = law.loc[law.label == name], bars.loc[bars.label == name], LINES[1 - component]["color"]
         ax.bar(drawn.left, drawn.density, drawn.width, align="edge", color=color, alpha=0.35, linewidth=0)
         ax.plot(shown.margin, shown.test_density, color="black", linestyle=(0, (4, 2)))
         ax.fill_between(shown.margin, shown.test_density, where=shown.margin <= 0, **_ERROR_AREA)
-        beyond = shown[shown.margin >= shown.boundary]
+        beyond = shown.loc[shown.margin >= shown.boundary]
         ax.plot(beyond.margin, beyond.training_density, color=color)
         edge = shown.boundary.iloc[0]
         mass.vlines(edge, 0, atoms[component], color=color, linewidth=2.2)
         mass.errorbar(
-            rows[rows.label == name].boundary.mean(),
+            rows.loc[rows.label == name].boundary.mean(),
             shares["mean"][name],
             2 * shares.standard_error[name],
             color="black",
@@ -66,7 +68,7 @@ def training_margins(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame
         mass.spines["right"].set_visible(True)
         ax.set(xlabel="margin $y f(x)$ at $\\|w\\|=1$", xlim=(-2.2, 5), ylim=(0, 0.45))
         ax.set_title(f"{title}, error {limit.errors[component]:.3f}, {atoms[component]:.0%} on the boundary")
-    grey = {"color": INK, "linestyle": "-"}
+    grey: dict[str, Any] = {"color": INK, "linestyle": "-"}
     handles = [
         Patch(
             facecolor=INK, alpha=0.35, label=f"training, $n={setting.num_examples}$, {rows.repetition.nunique()} draws"
@@ -117,26 +119,28 @@ def separability(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame]]:
     Line: the threshold of the proportional limit. Steps: the share of draws, a draw giving the answer at every
     dimension.
     """
-    settings = rows[["prior", "norms", "inner"]].drop_duplicates()
+    models = list(dict.fromkeys(zip(rows.prior, rows.norms, rows.inner, strict=True)))
     sizes = sorted(rows.num_examples.unique())
     fig = Figure(figsize=(PAGE, 2.5), layout="constrained")
-    axes = fig.subplots(1, len(settings), sharey=True)
+    axes = fig.subplots(1, len(models), sharey=True)
     curves, thresholds = [], []
-    for ax, setting in zip(axes, settings.itertuples(index=False), strict=True):
-        threshold = separability_threshold(GaussianMixture.binary(setting.prior, setting.norms, setting.inner))
+    for ax, (prior, norms, inner) in zip(axes, models, strict=True):
+        threshold = separability_threshold(GaussianMixture.binary(prior, norms, inner))
         ax.axvline(threshold, color=INK, linewidth=1.0)
-        case = matching(rows, **setting._asdict())
+        case = matching(rows, prior=prior, norms=norms, inner=inner)
         for line, n in zip(LINES, sizes, strict=False):
-            found = np.sort(case[case.num_examples == n].critical_aspect_ratio)
+            found = np.sort(case.loc[case.num_examples == n].critical_aspect_ratio)
             share = np.append(np.arange(len(found) + 1) / len(found), 1.0)
             steps = np.concatenate([[0.0], found, [n]])
             curve = pd.DataFrame({"num_examples": n, "aspect_ratio": steps, "share_separable": share})
-            curves.append(curve.assign(prior=setting.prior, norm_plus=setting.norms[0]))
+            curves.append(curve.assign(prior=prior, norm_plus=norms[0]))
             ax.step(curve.aspect_ratio, curve.share_separable, where="post", **dashes(line), label=f"$n={n}$")
-        thresholds.append((setting.prior, setting.norms[0], threshold))
+        thresholds.append((prior, norms[0], threshold))
         shown = case.critical_aspect_ratio.quantile([0.01, 0.99])
         ax.set(
-            xlabel="aspect ratio $d/n$", xlim=shown + 0.15 * np.array([-1, 1]) * np.ptp(shown), title=_model(setting)
+            xlabel="aspect ratio $d/n$",
+            xlim=shown + 0.15 * np.array([-1, 1]) * np.ptp(shown),
+            title=_model(prior, norms, inner),
         )
     axes[0].set_ylabel(f"share separable of {span(rows.groupby(['prior', 'norms', 'num_examples']).size())} draws")
     handles, labels = axes[0].get_legend_handles_labels()
@@ -146,11 +150,9 @@ def separability(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame]]:
     return fig, {"simulation": pd.concat(curves), "threshold": pd.DataFrame(thresholds, columns=names)}
 
 
-def _model(setting) -> str:
-    plus, minus = setting.norms
+def _model(prior: float, norms: tuple[float, float], inner: float) -> str:
+    plus, minus = norms
     if plus == 0:
-        return rf"no signal, $\pi={setting.prior:g}$"
-    means = (
-        rf"$\pm\mu$, norm {plus:g}" if setting.inner == -plus * minus else f"orthogonal, norms {plus:g} and {minus:g}"
-    )
-    return rf"{means}, $\pi={setting.prior:g}$"
+        return rf"no signal, $\pi={prior:g}$"
+    means = rf"$\pm\mu$, norm {plus:g}" if inner == -plus * minus else f"orthogonal, norms {plus:g} and {minus:g}"
+    return rf"{means}, $\pi={prior:g}$"

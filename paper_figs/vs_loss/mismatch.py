@@ -4,6 +4,8 @@ Source:
     Kini et al. (2021), arXiv:2103.01550, Fig. 1; the profile of the signal is chosen here, theirs is not printed.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -20,7 +22,7 @@ __all__ = ["mismatched_features"]
 _NORM = 3.0
 _LOSSES = {"ce": "CE", "la": "LA", "cdt": "CDT", "svm": "SVM, limit of CE and LA", "cs_svm": "CS-SVM, limit of CDT"}
 _LIMITS = ("svm", "cs_svm")
-_HOLLOW = {"markerfacecolor": "white"}
+_HOLLOW: dict[str, Any] = {"markerfacecolor": "white"}
 _ERRORS = {
     "balanced_error": r"balanced error $R_\mathrm{bal}$",
     "error": "misclassification error $R$",
@@ -37,7 +39,7 @@ def mismatched_features(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFr
     losses by state evolution, and where the data are separable the SVM and the CS-SVM that they tend to as the ridge
     falls to 0. CDT's scales ask for the margin ratio of the CS-SVM.
     """
-    rows = rows[rows.full_norm == _NORM]
+    rows = rows.loc[rows.full_norm == _NORM]
     points = pd.concat(
         summary(rows, ["loss", "aspect_ratio"], error).assign(error=error) for error in _ERRORS
     ).sort_values(["error", "loss", "aspect_ratio"])
@@ -50,9 +52,9 @@ def mismatched_features(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFr
     for ax, (error, title) in zip(axes.flat, _ERRORS.items(), strict=True):
         ax.axvspan(0.5 * rows.aspect_ratio.min(), threshold, color="#ededed", linewidth=0)
         for line, loss in zip(LINES, _LOSSES, strict=False):
-            shown = lines[lines.loss == loss]
+            shown = lines.loc[lines.loss == loss]
             ax.plot(shown.aspect_ratio, shown[error], **dashes(line))
-            shown = points[(points.loss == loss) & (points.error == error)]
+            shown = points.loc[(points.loss == loss) & (points.error == error)]
             error_bars(ax, "aspect_ratio", shown, line, **(_HOLLOW if loss in _LIMITS else {}))
         ax.set(xscale="log", title=title, xlim=(0.9 * rows.aspect_ratio.min(), 1.1 * rows.aspect_ratio.max()))
         ax.set_ylim(bottom=0)
@@ -74,7 +76,8 @@ def _threshold(prior: float, full_aspect_ratio: float) -> float:
     def excess(aspect_ratio: float) -> float:
         return aspect_ratio - separability_threshold(seen_mixture(prior, _NORM, full_aspect_ratio, aspect_ratio))
 
-    return float(brentq(excess, 0.01, 0.5))
+    root: Any = brentq(excess, 0.01, 0.5)
+    return root
 
 
 def _theory(setting: pd.Series, threshold: float, low: float, high: float) -> pd.DataFrame:
@@ -83,7 +86,7 @@ def _theory(setting: pd.Series, threshold: float, low: float, high: float) -> pd
     ratio = ((1 - prior) / prior) ** SCALE_EXPONENT
     for aspect_ratio in grid:
         mixture = seen_mixture(prior, _NORM, setting.full_aspect_ratio, aspect_ratio)
-        limits = {
+        limits: dict[str, Any] = {
             loss: ridge_erm(mixture, aspect_ratio, setting.ridge, loss_pair(loss, prior))
             for loss in ("ce", "la", "cdt")
         }

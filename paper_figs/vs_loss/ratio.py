@@ -4,6 +4,8 @@ Source:
     Kini et al. (2021), arXiv:2103.01550, Theorem 2; Lyu, Zhou, Zhong (2026), arXiv:2502.11323, Prop. 3.1.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -48,7 +50,7 @@ def margin_ratio(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame]]:
     least. Last panel: the balanced error at ratio 1 and at that ratio, from the separability threshold on.
     """
     rows = matching(rows, prior=0.1, norms=(3.0, 2.0), num_examples=400)
-    rows = rows[[len(ratios) > 4 for ratios in rows.margin_ratios]]
+    rows = rows.loc[[len(ratios) > 4 for ratios in rows.margin_ratios]]
     setting = rows.iloc[0]
     mixture = GaussianMixture.binary(setting.prior, setting.norms, setting.inner)
     ratios = np.geomspace(0.9, 16, 120)
@@ -72,21 +74,21 @@ def margin_ratio(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame]]:
     axes = fig.subplots(2, 3)
     for ax, (error, title) in zip((*axes[0, :2], *axes[1, :2]), _ERRORS.items(), strict=True):
         for line, aspect_ratio in zip(LINES, _SHOWN, strict=False):
-            curve, best = (table[table.aspect_ratio == aspect_ratio] for table in (curves, optima))
+            curve, best = (table.loc[table.aspect_ratio == aspect_ratio] for table in (curves, optima))
             ax.plot(curve.margin_ratio, curve[error], **dashes(line))
             ax.plot(best.margin_ratio, best[error], **_ring(line))
             shown = (points.aspect_ratio == aspect_ratio) & (points.error == error) & ~points.optimal
-            error_bars(ax, "margin_ratio", points[shown], line)
+            error_bars(ax, "margin_ratio", points.loc[shown], line)
         ax.set(xscale="log", title=title, xlabel=r"margin ratio $\delta$")
         ax.set_ylim(bottom=0)
         plain_ticks(ax.xaxis, (1, 2, 4, 8, 16))
-    _aspect_panel(axes[0, 2], path, points[points.error == "balanced_error"], threshold)
+    _aspect_panel(axes[0, 2], path, points.loc[points.error == "balanced_error"], threshold)
     axes[1, 2].axis("off")
     handles = [Line2D([], [], **line, label=f"$d/n={g:g}$") for line, g in zip(LINES, _SHOWN, strict=False)]
     handles += [Line2D([], [], **_ring(LINES[5]), label=r"optimal ratio $\delta_*$")]
     handles += [
-        Line2D([], [], **LINES[5] | {"linestyle": "-"}, label=r"$\delta=1$"),
-        Line2D([], [], **LINES[4] | {"linestyle": "-"}, label=r"$\delta=\delta_*$"),
+        Line2D([], [], **dict(LINES[5], linestyle="-"), label=r"$\delta=1$"),
+        Line2D([], [], **dict(LINES[4], linestyle="-"), label=r"$\delta=\delta_*$"),
         Line2D([], [], color=LINES[4]["color"], linestyle=":", label=r"$\delta\to\infty$: no finite optimum"),
         simulation_key(points, f"$n={setting.num_examples}$", gap="\n"),
     ]
@@ -103,10 +105,10 @@ def prior_and_ratio(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame]
     all three errors are one; dotted where no finite ratio is optimal and the balanced error is that of an infinite one.
     Bottom: rings mark the optimal ratio.
     """
-    rows = rows[[inner == -norms[0] * norms[1] for norms, inner in zip(rows.norms, rows.inner, strict=True)]]
-    rows = rows[rows.aspect_ratio == 0.5].assign(signal_strength=lambda frame: [norms[0] for norms in frame.norms])
-    by_prior = rows[[None in ratios for ratios in rows.margin_ratios]]
-    by_ratio = rows[[None not in ratios for ratios in rows.margin_ratios]]
+    rows = rows.loc[[inner == -norms[0] * norms[1] for norms, inner in zip(rows.norms, rows.inner, strict=True)]]
+    rows = rows.loc[rows.aspect_ratio == 0.5].assign(signal_strength=lambda frame: [norms[0] for norms in frame.norms])
+    by_prior = rows.loc[[None in ratios for ratios in rows.margin_ratios]]
+    by_ratio = rows.loc[[None not in ratios for ratios in rows.margin_ratios]]
     top, bottom = (
         pd.concat(summary(part, by, error).assign(error=error) for error in _CLASS_ERRORS)
         for part, by in (
@@ -126,26 +128,28 @@ def prior_and_ratio(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame]
     axes = fig.subplots(2, 3)
     for column, (error, title) in enumerate(_CLASS_ERRORS.items()):
         for line, m in zip(LINES, strengths, strict=False):
-            shown = curves[curves.signal_strength == m]
-            points = top[(top.signal_strength == m) & (top.error == error)]
+            shown = curves.loc[curves.signal_strength == m]
+            points = top.loc[(top.signal_strength == m) & (top.error == error)]
             for kind, style in (("one", "-"), ("optimal", (0, (5, 1.5))), ("infinite", ":")):
                 if kind == "one" or error == "balanced_error":
-                    part = shown[shown.ratio == kind]
+                    part = shown.loc[shown.ratio == kind]
                     axes[0, column].plot(part.prior, part[error], color=line["color"], linestyle=style)
-            error_bars(axes[0, column], "prior", points[~points.optimal], line)
+            error_bars(axes[0, column], "prior", points.loc[~points.optimal], line)
             if error == "balanced_error":
-                error_bars(axes[0, column], "prior", points[points.optimal], line, markerfacecolor="white")
+                error_bars(axes[0, column], "prior", points.loc[points.optimal], line, markerfacecolor="white")
         for line, prior in zip(LINES[3:], priors, strict=False):
-            shown, best = (table[table.prior == prior] for table in (paths, optima))
+            shown, best = (table.loc[table.prior == prior] for table in (paths, optima))
             axes[1, column].plot(shown.margin_ratio, shown[error], **dashes(line))
             axes[1, column].plot(best.margin_ratio, best[error], **_ring(line))
-            error_bars(axes[1, column], "margin_ratio", bottom[(bottom.prior == prior) & (bottom.error == error)], line)
+            error_bars(
+                axes[1, column], "margin_ratio", bottom.loc[(bottom.prior == prior) & (bottom.error == error)], line
+            )
         axes[0, column].set(title=title, xlabel=r"prior $\pi$ of the minority", ylim=(0, None))
         axes[1, column].set(xscale="log", xlabel=r"margin ratio $\delta$", ylim=(0, None))
         plain_ticks(axes[1, column].xaxis, (1, 2, 3, 4, 6))
     handles = [
         *(
-            Line2D([], [], **line | {"linestyle": "-"}, label=rf"$\|\mu\|={m:g}$")
+            Line2D([], [], **dict(line, linestyle="-"), label=rf"$\|\mu\|={m:g}$")
             for line, m in zip(LINES, strengths, strict=False)
         ),
         *(
@@ -181,10 +185,10 @@ def _aspect_panel(ax: Axes, path: pd.DataFrame, points: pd.DataFrame, threshold:
     ax.axvspan(0.01, threshold, color="#ededed", linewidth=0)
     note(ax, "not separable", (threshold, 0.25), (-3, 0), ha="right", va="center", rotation=90)
     for line, kind in ((LINES[5], "one"), (LINES[4], "optimal"), (LINES[4], "infinite")):
-        curve, style = path[path.ratio == kind], ":" if kind == "infinite" else "-"
+        curve, style = path.loc[path.ratio == kind], ":" if kind == "infinite" else "-"
         ax.plot(curve.aspect_ratio, curve.balanced_error, color=line["color"], linestyle=style)
-    error_bars(ax, "aspect_ratio", points[points.margin_ratio == 1], LINES[5])
-    error_bars(ax, "aspect_ratio", points[points.optimal], LINES[4])
+    error_bars(ax, "aspect_ratio", points.loc[points.margin_ratio == 1], LINES[5])
+    error_bars(ax, "aspect_ratio", points.loc[points.optimal], LINES[4])
     ax.set(xscale="log", title=_ERRORS["balanced_error"], xlabel="aspect ratio $d/n$", xlim=(0.02, 5.5))
     ax.set_ylim(bottom=0)
     plain_ticks(ax.xaxis, (0.05, 0.2, 1, 5))
@@ -202,5 +206,5 @@ def _limit_rows(limit: HardMargin) -> pd.DataFrame:
     )
 
 
-def _ring(line: dict) -> dict:
+def _ring(line: dict) -> dict[str, Any]:
     return dot(line) | {"marker": "o", "markersize": 8, "fillstyle": "none", "zorder": 4}

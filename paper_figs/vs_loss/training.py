@@ -74,7 +74,7 @@ def gradient_descent(rows: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     intercept, antipodal means. Left: step 1 / largest curvature. Right: steps of one length along the gradient.
     """
     prior = rows.prior.min()
-    rows = rows[rows.prior == prior]
+    rows = rows.loc[rows.prior == prior]
     points = summary(rows.assign(angle=np.degrees(rows.angle)), ["rule", "loss", "time"], "angle")
 
     fig = Figure(figsize=(PAGE, 2.6), layout="constrained")
@@ -82,10 +82,10 @@ def gradient_descent(rows: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     times = np.geomspace(points.time.min(), points.time.max(), 50)
     for ax, (rule, title) in zip(axes, _RULES.items(), strict=True):
         for line, (loss, label) in zip(LINES, _LOSSES.items(), strict=False):
-            shown = points[(points.rule == rule) & (points.loss == loss)]
+            shown = points.loc[(points.rule == rule) & (points.loss == loss)]
             error_bars(ax, "time", shown, line, linestyle=line["linestyle"], linewidth=1.0, label=label)
         rate, name = (np.log(times), r"$\propto 1/\log t$") if rule == "constant" else (times, "$\\propto 1/t$")
-        lowest = points[points.rule == rule]["mean"].min()
+        lowest = points.loc[points.rule == rule]["mean"].min()
         ax.plot(times, 0.5 * lowest * rate[-1] / rate, color=INK, linewidth=0.8)
         note(ax, name, (times[20], 0.5 * lowest * rate[-1] / rate[20]), (-3, -3), ha="right", va="top")
         ax.set(xscale="log", yscale="log", xlabel="step $t$", title=title)
