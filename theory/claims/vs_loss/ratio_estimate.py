@@ -253,7 +253,7 @@ def best_shift_of_two_laws(means, spreads, rule="best"):
 
 
 @claim(
-    "vs_loss.equal_errors_optimal",
+    "vs_loss.equal_errors_any_spread",
     source=cite("kini2021", "optimal margin ratio, read for any covariance"),
     kind=Kind.NUMERIC,
     formula="the ratio that equalises the class errors has the smallest balanced error",
@@ -265,7 +265,7 @@ def best_shift_of_two_laws(means, spreads, rule="best"):
     right={"spreads": (1.0, 1.0)},
     wrong={"more unequal": {"spreads": (3.0, 1.0)}},
 )
-def equal_errors_optimal(means, spreads):
+def equal_errors_any_spread(means, spreads):
     """Equal class errors are optimal; true for equal spreads along w, as under the identity covariance, false else."""
 
     def balanced(shift):
