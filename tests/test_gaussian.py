@@ -35,7 +35,7 @@ def test_both_branches_agree_with_the_enclosure(name):
 
 
 @settings(max_examples=100, deadline=None)
-@given(t=st.floats(-38, 1e6))
+@given(t=st.floats(-36.9, 1e6))
 def test_inverse_of_the_partial_expectation(t):
     value = gaussian.partial_expectation(t)
     assert gaussian.inverse_partial_expectation(value) == pytest.approx(t, rel=1e-12, abs=1e-12)
@@ -49,8 +49,8 @@ def test_inverse_over_every_scale_and_shape():
     np.testing.assert_allclose(gaussian.partial_expectation(t), values, rtol=1e-12)
     mirror = gaussian.partial_expectation(-t[2])  # g1(t) - t = g1(-t)
     np.testing.assert_allclose(values[2] - t[2], mirror, rtol=1e-9, atol=1e-12 * values[2].max())
-    for bad in (0.0, -1.0, np.nan, [1.0, np.inf]):
-        with pytest.raises(InputError, match="value must be finite and > 0"):
+    for bad in (0.0, -1.0, np.nan, [1.0, np.inf], 1e-310):
+        with pytest.raises(InputError, match="value must be"):
             gaussian.inverse_partial_expectation(bad)
 
 

@@ -23,6 +23,7 @@ __all__ = [
 _FAR = -2.5  # below, cancellation costs more digits than the continued fraction
 _TERMS = 50
 _NEWTON_STEPS = 20
+_TINY = 1e-300
 _REACH = 38.0  # the density underflows beyond
 _PANELS, _NODES = 76, 24
 _RESOLVED = 1e-12
@@ -94,10 +95,10 @@ def inverse_partial_expectation(value) -> np.ndarray:
     """The t with E (G + t)_+ = value, elementwise.
 
     Args:
-        value: > 0, any shape.
+        value: >= 1e-300 (t = -37), any shape.
 
     Raises:
-        InputError: for a value that is not positive.
+        InputError: for a smaller value, of which float64 keeps too few digits.
 
     Example:
         >>> inverse_partial_expectation(partial_expectation([-20.0, 0.5, 3.0])).round(12)
@@ -105,6 +106,8 @@ def inverse_partial_expectation(value) -> np.ndarray:
     """
     value = np.asarray(value, dtype=float)
     require_positive(value, "value")
+    if value.min() < _TINY:
+        raise InputError(f"value must be >= {_TINY:g}, got {value.min():g}")
     small = np.minimum(value, 0.35)
     size = -2 * np.log(small * np.sqrt(2 * np.pi))
     t = np.where(value > 0.35, value - 0.6 * np.exp(-1.3 * value), -np.sqrt(np.maximum(size - 2 * np.log1p(size), 0.0)))
