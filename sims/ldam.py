@@ -37,7 +37,8 @@ def draw_exponent_regret(rng, *, signal_strength, prior, aspect_ratios, exponent
     """
     svm = hard_margin_map(prior, signal_strength, np.asarray(aspect_ratios))
     best = svm.optimal_margin_ratio
-    lowest = svm.at_ratio(np.clip(best, 1 / _EXTREME, _EXTREME)).balanced_error
+    reached = np.where(svm.separable, np.clip(best, 1 / _EXTREME, _EXTREME), 1.0)
+    lowest = svm.at_ratio(reached).balanced_error
     rows = []
     for exponent in exponents:
         ratio = ((1 - prior) / prior) ** exponent
