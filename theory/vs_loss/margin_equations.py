@@ -19,23 +19,23 @@ def solve_two_classes(priors, signs, signals, required, gamma):
     """u, ρ, b' with a free intercept, from one root.
 
     With a = π_+ g1(t_+) = π_- g1(t_-) and 4 m² = |σ_+ + σ_-|², all conditions but Σ π_j g2(t_j) + 4 m² a² / γ = γ are
-    explicit. Its left side is convex and increasing in a, and E X² >= (E X)² bounds the root from above, so that
-    Newton's iterates fall to it.
+    explicit. Its left side is convex and increasing in a, and E X² >= (E X)² bounds the root from above, so Newton's
+    iterates would fall to it with exact t = g1⁻¹(a / π); here t follows a by one Newton step each time.
     """
     total = signals.sum(-2)
     square = (total * total).sum(-1)  # 4 m² = |σ_+ + σ_-|²
     a = gamma / np.sqrt(gamma / priors.prod(-1) + square)
-    for _ in range(_MAX_STEPS):
-        values = a[..., None] / priors
-        t = inverse_partial_expectation(values)
-        mass, _, second = partial_moments(t)
-        excess = (priors * second).sum(-1) + square * a * a / gamma - gamma
-        slope = 2 * (values / mass).sum(-1) + 2 * square * a / gamma
-        step = excess / slope
-        a = a - step
-        if np.all(abs(step) <= _SETTLED * a):  # quadratic: one more step would be rounding
-            break
     t = inverse_partial_expectation(a[..., None] / priors)
+    for _ in range(_MAX_STEPS):
+        mass, first, second = partial_moments(t)
+        values = a[..., None] / priors
+        lag = np.log(values / first) * first / mass
+        excess = (priors * (second + (2 * first + mass * lag) * lag)).sum(-1) + square * a * a / gamma - gamma
+        slope = 2 * (values / mass).sum(-1) + 2 * square * a / gamma
+        shrink = np.maximum(1 - excess / slope / a, 0.1)
+        a, t = a * shrink, t + lag + np.log(shrink)[..., None] * first / mass
+        if np.all(abs(shrink - 1) <= _SETTLED) and np.all(abs(lag) <= _SETTLED):  # quadratic: both are at rounding
+            break
     direction = a[..., None] * total / gamma[..., None]
     margin = (t.sum(-1) + square * a / gamma) / required.sum(-1)
     test_margins = required * margin[..., None] - t
