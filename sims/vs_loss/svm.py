@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from scipy.optimize import linprog
 from scipy.special import ndtri
 
 from ...theory.core.gaussian import density, tail
@@ -260,13 +261,20 @@ def _support_shares(sample: Sample, support: np.ndarray) -> np.ndarray:
 
 
 def _separable(sample: Sample, dimension: int) -> bool:
-    try:
-        solve_svm(sample.features[:, :dimension] @ sample.features[:, :dimension].T, sample.labels)
-    except NotSeparable:
-        return False
-    return True
+    """Whether some y_i (⟨w, x_i⟩ + b) >= t > 0 in the first coordinates, by the linear program for the largest t.
+
+    Near the critical dimension the norm of the hard-margin SVM is beyond what its Gram matrix resolves.
+    """
+    signs = sample.labels[:, None]
+    rows = np.hstack([-signs * sample.features[:, :dimension], -signs, np.ones_like(signs)])
+    bounds = [(-1, 1)] * dimension + [(None, None), (None, 1)]
+    found = linprog(np.append(np.zeros(dimension + 1), -1.0), rows, np.zeros(len(rows)), bounds=bounds)
+    if found.status != 0:
+        raise ArithmeticError(f"the linear program of separability failed: {found.message}")
+    return bool(-found.fun > _SEPARATED)
 
 
+_SEPARATED = 1e-8  # a margin above what the linear program may be off
 _SHEET_RATIOS = (1.0, 2.0, 3.0, 4.0)
 _TABLE = (  # the settings whose limits are tabulated and whose finite-size deviation is measured
     {"prior": 0.2, "norms": (2.0, 2.0), "inner": -4.0, "aspect_ratio": 1.5},
