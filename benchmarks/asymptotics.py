@@ -126,7 +126,7 @@ def main() -> None:
     wrong = np.abs(np.array(errors) - stated.errors).max(-1)[inside] > 1e-6
     print(
         f"fsolve on {len(settings)} settings of the map: {np.isnan(margins[inside]).sum()} without a solution, "
-        f"{wrong.sum()} wrong; where nothing is separable {(margins[~inside] < 0).sum()} of {(~inside).sum()} with u < 0"
+        f"{wrong.sum()} wrong; where none is separable {(margins[~inside] < 0).sum()} of {(~inside).sum()} with u < 0"
     )
     with threadpool_limits(1):
         for name, train in (("library", by_library), ("scikit-learn", by_sklearn)):
