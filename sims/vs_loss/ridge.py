@@ -176,6 +176,8 @@ MISMATCHED_FEATURES = Study(
         ridge=[1e-6],
     ),
     repetitions=20,
+    until={"error_plus": 0.008},
+    max_repetitions=320,
     quick={"aspect_ratio": 1.0, "dimension": 60},
 )
 
