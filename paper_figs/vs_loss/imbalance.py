@@ -22,6 +22,7 @@ __all__ = ["high_imbalance"]
 
 _LEVELS = (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 1)
 _BOUNDARY: dict[str, Any] = {"color": "#D55E00", "linestyle": (0, (4, 2)), "linewidth": 1.2}
+_DIMENSION = 1000
 _SIGNAL = 0.3  # exponent b of the map over margin ratios
 _HALF = 0.25  # the error at which the theory's line is drawn: halfway to chance
 
@@ -34,6 +35,7 @@ def high_imbalance(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame]]
     the error 1/4. Dashed: the boundaries as d grows without bound, between high and moderate signal (a - c = b),
     moderate and low (a - c = 2b), and the range of ratios at which both classes are learned.
     """
+    rows = matching(rows, dimension=_DIMENSION)
     setting = rows.iloc[0]
     keys, errors = ["rarity", "signal_exponent", "ratio_exponent"], ["error_plus", "error_minus", "balanced_error"]
     means = pd.DataFrame(rows.groupby(keys)[errors].mean()).reset_index()

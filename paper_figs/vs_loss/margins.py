@@ -139,7 +139,7 @@ def separability(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame]]:
         shown = case.critical_aspect_ratio.quantile([0.01, 0.99])
         ax.set(
             xlabel="aspect ratio $d/n$",
-            xlim=shown + 0.15 * np.array([-1, 1]) * np.ptp(shown),
+            xlim=np.maximum(shown + 0.15 * np.array([-1, 1]) * np.ptp(shown), 0),
             title=_model(prior, norms, inner),
         )
     axes[0].set_ylabel(f"share separable of {span(rows.groupby(['prior', 'norms', 'num_examples']).size())} draws")
