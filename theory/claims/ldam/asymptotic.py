@@ -131,7 +131,7 @@ def undercorrects(root, factor=1):
     assumptions=("d/n and the means fixed",),
 )
 def quarter_power(power=-LDAM_EXPONENT, floor_power=1):
-    """LDAM's ratio grows like the fourth root of 1/π, every lower bound of the optimal ratio like 1/π itself."""
+    """LDAM's ratio grows like the fourth root of 1/π, the optimal one at least like 1/π itself."""
     x, m, gamma = sp.symbols("x m gamma", positive=True)
     prior = x**4 / (1 + x**4)
     shares = power_shares(np.array([x**4, sp.Integer(1)], dtype=object), LDAM_EXPONENT)
