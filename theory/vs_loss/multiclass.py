@@ -1,7 +1,7 @@
 """VS-loss with a ridge on a mixture of K Gaussian classes in the proportional limit.
 
 Minimise Σ_i l_c(i)( W x_i + b ) + (n λ / 2) ||W||_F², d / n -> γ, where x given class c is from N(μ_c, I_d) and
-l_c(f) = ω_c (log Σ_a e^(Δ_a f_a + ι_a) - Δ_c f_c - ι_c). Adding a multiple of (1/Δ_a) to the scores f changes no loss, so
+l_c(f) = ω_c (log Σ_a e^(Δ_a f_a + ι_a) - Δ_c f_c - ι_c). Adding a multiple of (1/Δ_a) to f changes no loss, so
 W is orthogonal to 1/Δ, and so is b once its free component is put to 0: all happens in K - 1 dimensions, in which
 
     h_c = M_c + b + Q^(1/2) G,   u = argmin (u - h)' V^(-1) (u - h) / 2 + l_c(u),   P = ∇l_c(u),
@@ -28,7 +28,7 @@ from ..core.fixed_point import NotConverged
 from .continuation import newton, solve_at
 from .losses import VSParameters
 from .mixture import GaussianMixture
-from .quadrature import gaussian_rule, levels, orthant_probability
+from .quadrature import gaussian_rule, orthant_probability, rule_levels
 from .softmax_prox import softmax_prox
 
 __all__ = ["MulticlassERM", "ridge_erm_multiclass"]
@@ -146,12 +146,26 @@ def ridge_erm_multiclass(
 
 
 class _Point(NamedTuple):
-    """R, b, and the symmetric roots of Q - R R' and of V, in K - 1 dimensions."""
+    """R, b, the symmetric roots of Q - R R' and of V, and a factor S of Q = S S', in K - 1 dimensions.
+
+    S is carried along, so that a finite rule for S G moves smoothly: Q + dQ has S (I + S^(-1) dQ S^(-T))^(1/2).
+    """
 
     signal: NDArray
     b: NDArray
     tail: NDArray
     step: NDArray
+    noise: NDArray
+
+    def with_noise(self) -> "_Point":
+        """The point with S moved to its R and its root of Q - R R'."""
+        inverse = np.linalg.inv(self.noise)
+        return self._replace(noise=self.noise @ _root(inverse @ self.covariance @ inverse.T))
+
+    @property
+    def covariance(self) -> NDArray:
+        """Q."""
+        return self.signal @ self.signal.T + self.tail @ self.tail
 
 
 class _Moments(NamedTuple):
@@ -205,13 +219,13 @@ class _System:
         matrices[..., self.upper[1], self.upper[0]] = entries
         return matrices
 
-    def slopes_and_bends(self, point: _Point, noise: NDArray) -> Iterator[tuple[NDArray, NDArray]]:
+    def slopes_and_bends(self, point: _Point) -> Iterator[tuple[NDArray, NDArray]]:
         """P and A at the nodes, class by class; starts from the last slopes, which are bounded whatever V is."""
         self.evaluations += 1
         inverse = np.linalg.inv(point.step)
         directions = self.parameters.delta[:, None] * (self.basis @ point.step)
         for c, x in enumerate(self.x):
-            eta = inverse @ (noise @ self.g + (point.signal @ x + point.b)[:, None])
+            eta = inverse @ (point.noise @ self.g + (point.signal @ x + point.b)[:, None])
             last = self.slopes[c]
             start = np.zeros_like(eta) if last is None else point.step @ last
             p, a = softmax_prox(directions, self.offsets[c], self.parameters.omega[c], c, eta, start)
@@ -237,17 +251,16 @@ class _System:
     def equations(self, point: _Point, ridge: float) -> tuple[NDArray, NDArray]:
         """Their values, all 0 at the solution, and the Jacobian at fixed scales."""
         size, k, rank = self.d_signal.shape
-        signal, _, tail, step = point
-        noise = _root(signal @ signal.T + tail @ tail)
+        signal, _, tail, step, noise = point
         inverse_step, inverse_noise, inverse_tail = (np.linalg.inv(m) for m in (step, noise, tail))
         scale = inverse_noise @ step
         # a step moves η by inverse_step (dR x + db) + across G - Y P
         d_covariance = 2 * _sym(self.d_signal @ signal.T) + tail @ self.d_tail @ tail
-        across = inverse_step @ d_covariance @ inverse_noise / 2
+        across = inverse_step @ d_covariance @ inverse_noise.T / 2
         pull, balance, second, first, length = np.zeros((k, rank)), np.zeros(k), np.zeros((k, k)), np.zeros((k, k)), 0.0
         d_pull, d_balance = np.zeros((size, k, rank)), np.zeros((size, k))
         d_second, d_first = np.zeros((size, k, k)), np.zeros((size, k, k))
-        for prior, x, (p, a) in zip(self.pi, self.x, self.slopes_and_bends(point, noise), strict=True):
+        for prior, x, (p, a) in zip(self.pi, self.x, self.slopes_and_bends(point), strict=True):
             m = self.moments(p, a)
             along = (self.d_signal @ x + self.d_b) @ inverse_step
             d_p = along @ m.a.T + _pair(m.ag, across) - _pair(m.ap, self.d_step)
@@ -288,15 +301,15 @@ class _System:
         largest = max(float(np.abs(np.linalg.eigvalsh(m)).max()) for m in exponents)
         share = min(1.0, _MAX_LOG_STEP / max(largest, 1e-300))
         tail, root = (_root(m @ _exp(share * e) @ m) for m, e in zip((point.tail, point.step), exponents, strict=True))
-        return _Point(point.signal + share * d_signal.reshape(point.signal.shape), point.b + share * d_b, tail, root)
+        signal = point.signal + share * d_signal.reshape(point.signal.shape)
+        return _Point(signal, point.b + share * d_b, tail, root, point.noise).with_noise()
 
     def ridge_slope(self, point: _Point, ridge: float) -> NDArray:
         """Derivative of the values in log ridge at a solution."""
-        noise = _root(point.signal @ point.signal.T + point.tail @ point.tail)
         step = point.step @ point.step * ridge / self.aspect_ratio
         k, pairs = len(point.b), len(self.upper[0])
         return np.concatenate(
-            [np.linalg.solve(noise, step @ point.signal).ravel(), np.zeros(k + pairs), step[self.upper]]
+            [np.linalg.solve(point.noise, step @ point.signal).ravel(), np.zeros(k + pairs), step[self.upper]]
         )
 
     def starts(self, ridge: float) -> Iterator[_Point]:
@@ -305,38 +318,38 @@ class _System:
         pull = float(self.pi @ self.parameters.omega) * self.parameters.delta.max()
         for largest in (self.aspect_ratio / ridge, min(self.aspect_ratio / ridge, 10 / pull)):
             self.slopes = [None] * len(self.pi)
-            point = _Point(np.zeros((k, rank)), np.zeros(k), np.eye(k), np.sqrt(largest) * np.eye(k))
+            point = _Point(np.zeros((k, rank)), np.zeros(k), np.eye(k), np.sqrt(largest) * np.eye(k), np.eye(k))
             for _ in range(_ROUNDS):
                 point = self.iterate(point, ridge, largest)
             yield point
 
     def iterate(self, point: _Point, ridge: float, largest: float) -> _Point:
         """Balance the intercept by a few Newton steps, then evaluate the right-hand sides once."""
-        noise = _root(point.signal @ point.signal.T + point.tail @ point.tail)
         spare = _BALANCING if self.intercept else 0
         while True:
-            found = list(self.slopes_and_bends(point, noise))
+            found = list(self.slopes_and_bends(point))
             means = np.array([p @ self.weights for p, _ in found])
             bend = sum(prior * (a @ self.weights) for prior, (_, a) in zip(self.pi, found, strict=True))
             shift = -point.step @ np.linalg.lstsq(bend, self.pi @ means, rcond=1e-12)[0]
-            length = float(np.linalg.norm(shift) / np.linalg.norm(noise))
+            length = float(np.linalg.norm(shift) / np.linalg.norm(point.noise))
             if spare == 0 or length < _ROUGH:
                 break
             point = point._replace(b=point.b + shift * min(1.0, 2 / length))
             spare -= 1
         second = sum(prior * (p * self.weights) @ p.T for prior, (p, _) in zip(self.pi, found, strict=True))
         inverse = np.linalg.inv(point.step)
-        loose = np.linalg.inv(ridge * np.eye(len(noise)) + inverse @ bend @ inverse)
+        loose = np.linalg.inv(ridge * np.eye(len(point.b)) + inverse @ bend @ inverse)
         signal = -loose @ inverse @ (self.pi[:, None] * means).T @ self.x
         values, vectors = np.linalg.eigh(self.aspect_ratio * _sym(loose))
         step = (vectors * np.sqrt(np.minimum(values, largest))) @ vectors.T
         tail = _root(self.aspect_ratio * loose @ inverse @ second @ inverse @ loose)
-        return _Point(signal, point.b, tail, step)
+        return _Point(signal, point.b, tail, step, point.noise).with_noise()
 
     def solve(self, ridge: float, accuracy: float) -> MulticlassERM:
         """Solve on one rule after the other until the other rule of the same size agrees."""
-        point, found, reason = None, None, ""
-        for level in range(levels(len(self.pi) - 1)):
+        point, reason = None, ""
+        count, gain = rule_levels(len(self.pi) - 1)
+        for level in range(count):
             self.use(level)
             refined = newton(self, point, ridge, _TOLERANCE) if point is not None else None
             try:
@@ -348,7 +361,9 @@ class _System:
             reason = f"two rules of {found.nodes} nodes differ by {found.quadrature_error:.1e} in a class error"
             if found.quadrature_error <= accuracy:
                 return found
-        raise NotConverged(f"{reason}; ask for less than accuracy {accuracy:g}, or raise the ridge ({ridge:g})")
+            if found.quadrature_error > accuracy * gain ** (count - 1 - level):
+                break  # the finest rule would miss it
+        raise NotConverged(f"{reason}; ask for less than an accuracy of {accuracy:g}, or raise the ridge ({ridge:g})")
 
     def certified(self, point: _Point, ridge: float, level: int) -> MulticlassERM:
         """The solution, judged by the other rule of the same size."""
@@ -360,7 +375,7 @@ class _System:
         return MulticlassERM(
             self.mixture, self.aspect_ratio, ridge, self.parameters,
             overlaps=lift @ point.signal @ self.x.T,
-            covariance=lift @ (point.signal @ point.signal.T + point.tail @ point.tail) @ lift.T,
+            covariance=lift @ point.covariance @ lift.T,
             intercepts=lift @ point.b,
             step=lift @ point.step @ point.step @ lift.T,
             class_errors=errors,
@@ -372,7 +387,7 @@ class _System:
 
     def class_errors(self, point: _Point) -> tuple[NDArray, float]:
         """P(another score is larger) for each class, and the largest error of these integrals."""
-        covariance = self.basis @ (point.signal @ point.signal.T + point.tail @ point.tail) @ self.basis.T
+        covariance = self.basis @ point.covariance @ self.basis.T
         means = self.basis @ (point.signal @ self.x.T + point.b[:, None])
         found = []
         for c in range(len(self.pi)):
