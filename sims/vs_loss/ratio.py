@@ -19,7 +19,9 @@ POWERS = {"svm": 0.0, "ldam": 0.25, "square_root": 0.5, "inverse": 1.0}
 """Fixed rules: the margin ratio is (n_- / n_+) to the power."""
 
 
-def draw_auto_ratio(rng, *, prior, norms, inner, aspect_ratio, num_examples, condition, minority_spread) -> list[dict]:
+def draw_auto_ratio(
+    rng, *, prior, norms, inner, aspect_ratio, num_examples, condition, minority_spread, methods
+) -> list[dict]:
     """Draw an SVM and move its threshold by each rule, one row each, with exact errors.
 
     ``low`` and ``high`` are the estimates' intervals at confidence 0.9, NaN for other rules. The rule ``oracle`` knows
@@ -34,6 +36,7 @@ def draw_auto_ratio(rng, *, prior, norms, inner, aspect_ratio, num_examples, con
         num_examples: n.
         condition: largest over smallest eigenvalue of the covariance.
         minority_spread: standard deviation of the minority over that of the majority, in every direction.
+        methods: of `estimate_margin_ratio`.
     """
     mixture = GaussianMixture.binary(prior, norms, inner)
     dimension = round(aspect_ratio * num_examples)
@@ -56,7 +59,7 @@ def draw_auto_ratio(rng, *, prior, norms, inner, aspect_ratio, num_examples, con
     chosen = {rule: ((num_examples - positives) / positives) ** power for rule, power in POWERS.items()}
     chosen["oracle"] = float(ratio_of(best_shift(scores, spreads)))
     intervals = {}
-    for method in METHODS:
+    for method in methods:
         estimate = estimate_margin_ratio(gram, labels, machine, method=method, confidence=0.9)
         chosen[method], intervals[method] = estimate.ratio, estimate.interval
     rows = []
@@ -77,7 +80,7 @@ def draw_auto_ratio(rng, *, prior, norms, inner, aspect_ratio, num_examples, con
     return rows
 
 
-_IDENTITY = {"condition": 1.0, "minority_spread": 1.0}
+_IDENTITY = {"condition": 1.0, "minority_spread": 1.0, "methods": METHODS}
 _ANTIPODAL = {"prior": 0.2, "norms": (2.0, 2.0), "inner": -4.0, "aspect_ratio": 1.0}
 _ORTHOGONAL = {"prior": 0.1, "norms": (3.0, 2.0), "inner": 0.0, "aspect_ratio": 0.8}
 
@@ -91,7 +94,7 @@ AUTO_RATIO = Study(
             for n in (100, 200, 400, 1000)
         ),
         *(
-            model | {"condition": condition, "minority_spread": spread, "num_examples": 400}
+            model | _IDENTITY | {"condition": condition, "minority_spread": spread, "num_examples": 400}
             for model in (_ANTIPODAL, _ORTHOGONAL)
             for condition, spread in ((10.0, 1.0), (100.0, 1.0), (1.0, 0.7), (1.0, 1.4))
         ),
