@@ -5,17 +5,22 @@ from .errors import InputError, nearest
 __all__ = ["PAPERS", "cite"]
 
 PAPERS = {
+    "behnia2023": "Behnia et al. (2023), CDT and LDT geometry, arXiv:2303.07608",
     "cao2019": "Cao et al. (2019), LDAM, arXiv:1906.07413v2",
     "cortes2025": "Cortes et al. (2025), IMMAX, arXiv:2502.10381",
     "cui2019": "Cui et al. (2019), class-balanced loss, CVPR",
+    "deev1970": "Deev (1970), discriminant analysis in high dimension, Doklady AN SSSR 195(4)",
     "hasegawa2025": "Hasegawa and Sato (2025), MLA, arXiv:2409.17582",
     "ji2021": "Ji and Telgarsky (2021), implicit bias by a primal-dual analysis, arXiv:1906.04540",
     "kini2021": "Kini et al. (2021), VS-loss, arXiv:2103.01550v3",
+    "loureiro2021": "Loureiro et al. (2021), Gaussian mixtures in high dimensions, arXiv:2106.03791",
     "lyu2026": "Lyu, Zhou, Zhong (2026), imbalanced classification, arXiv:2502.11323",
     "menon2021": "Menon et al. (2021), logit adjustment, arXiv:2007.07314",
+    "mignacco2020": "Mignacco et al. (2020), regularisation in Gaussian mixtures, arXiv:2002.11544",
     "soudry2018": "Soudry et al. (2018), implicit bias of gradient descent, arXiv:1710.10345",
-    "vapnik2000": "Vapnik and Chapelle (2000), bounds on error expectation for SVM, Neural Computation 12(9)",
     "tailbound": "derived here",
+    "thrampoulidis2022": "Thrampoulidis et al. (2022), SELI, arXiv:2208.05512",
+    "vapnik2000": "Vapnik and Chapelle (2000), bounds on error expectation for SVM, Neural Computation 12(9)",
 }
 
 
