@@ -1,7 +1,8 @@
 """Losses of one signed score u = y f(x): value, slope, curvature and proximal map, for the binary asymptotics.
 
-`LogisticLoss` is the binary VS-loss of one class, ω log(1 + e^(ι - Δ u)); `HingeLoss` is the soft margin. A further
-loss joins by following `ScalarLoss`; one whose proximal map has no closed form takes `solve_prox` for it.
+`LogisticLoss` is the binary VS-loss of one class, ω log(1 + e^(ι - Δ u)); `HingeLoss` is the soft margin and
+`SquareLoss` least squares. A further loss joins by following `ScalarLoss`; one whose proximal map has no closed form
+takes `solve_prox` for it.
 
 Source:
     Kini et al. (2021), arXiv:2103.01550 (the family); the proximal map by the Wright omega function is derived here.
@@ -15,7 +16,7 @@ from scipy.special import expit, wrightomega
 
 from ..core.errors import InputError, nearest, require_in, require_positive
 
-__all__ = ["HingeLoss", "LogisticLoss", "ScalarLoss", "solve_prox", "vs_family"]
+__all__ = ["HingeLoss", "LogisticLoss", "ScalarLoss", "SquareLoss", "solve_prox", "vs_family"]
 
 _MAX_STEPS = 100
 _EPS = float(np.finfo(float).eps)
@@ -23,14 +24,14 @@ _FAMILY = ("ce", "wce", "ldam", "la", "cdt", "vs")
 
 
 class ScalarLoss(Protocol):
-    """A convex, non-increasing loss of a signed score. Its methods work elementwise on arrays."""
+    """A convex loss of a signed score, decreasing at 0. Its methods work elementwise on arrays."""
 
     def value(self, u: np.ndarray) -> np.ndarray:
         """l(u)."""
         ...
 
     def slope(self, u: np.ndarray) -> np.ndarray:
-        """l'(u) <= 0."""
+        """l'(u)."""
         ...
 
     def curvature(self, u: np.ndarray) -> np.ndarray:
@@ -158,6 +159,46 @@ class HingeLoss:
     def layers(self, step: float) -> list[tuple[float, float]]:
         """The two kinks: where points reach the margin, and where they fall short of it."""
         return [(self.margin, 0.0), (self.margin - step * self.omega, 0.0)]
+
+
+@dataclass(frozen=True)
+class SquareLoss:
+    """ω (1 - u)² / 2: least squares on the labels, hence Fisher's linear discriminant.
+
+    Args:
+        omega: weight ω > 0.
+
+    Example:
+        >>> SquareLoss().prox(np.array([0.0]), 1.0)[0]
+        array([0.5])
+    """
+
+    omega: float = 1.0
+
+    def __post_init__(self):
+        require_positive(self.omega, "omega")
+
+    def value(self, u: np.ndarray) -> np.ndarray:
+        """l(u), shape of u."""
+        return self.omega * (1 - np.asarray(u, dtype=float)) ** 2 / 2
+
+    def slope(self, u: np.ndarray) -> np.ndarray:
+        """l'(u) = ω (u - 1)."""
+        return self.omega * (np.asarray(u, dtype=float) - 1)
+
+    def curvature(self, u: np.ndarray) -> np.ndarray:
+        """l''(u) = ω."""
+        return np.full_like(np.asarray(u, dtype=float), self.omega)
+
+    def prox(self, h: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The proximal point (h + step ω) / (1 + step ω), the slope there and its derivative in h."""
+        h = np.asarray(h, dtype=float)
+        stiffness = self.omega / (1 + step * self.omega)
+        return h + step * stiffness * (1 - h), stiffness * (h - 1), np.full_like(h, stiffness)
+
+    def layers(self, step: float) -> list[tuple[float, float]]:
+        """None: the proximal map is linear."""
+        return []
 
 
 def solve_prox(loss: ScalarLoss, h: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -192,7 +192,7 @@ class _System:
         found = np.empty((9, len(self.y)))
         for j, loss in enumerate(self.losses):
             centre = self.y[j] * (self.x[j] @ rho + b)
-            layers = np.array(loss.layers(step))
+            layers = np.array(loss.layers(step), dtype=float).reshape(-1, 2)
             g, weights = layered_nodes((layers[:, 0] - centre) / norm, layers[:, 1] / norm, refine=refine)
             _, p, a = loss.prox(centre + norm * g, step)
             powers = np.stack([np.ones_like(g), g, g * g])
