@@ -106,8 +106,10 @@ def _descend(program: Program, steps: int, settled: float, state: _State | None)
     """Accelerated projected gradients, until the active set hardly changes or the steps are spent."""
     G, t, signs, upper, E = program.gram, program.target, program.signs, program.upper, program.border
     n = len(t)
-    probe = np.cos(np.arange(n))
-    for _ in range(3):
+    probe = t / (np.linalg.norm(t) or 1.0) + np.cos(np.arange(n)) / np.sqrt(
+        n
+    )  # the mean is often the largest direction
+    for _ in range(4):
         image = G @ probe
         largest = float(np.linalg.norm(image))  # of the eigenvalues, a little below
         probe = image / (largest or 1.0)
