@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...theory.core.fixed_point import NotConverged
 from ...theory.vs_loss.implicit_bias import PairwiseLoss, angle, gradient_descent, terminal
 from ...theory.vs_loss.mixture import GaussianMixture
 from ...theory.vs_loss.scalar_losses import HingeLoss, LogisticLoss, ScalarLoss, vs_family
@@ -83,7 +84,7 @@ def draw_mismatched_features(rng, *, prior, full_norm, full_aspect_ratio, aspect
     ]
     try:
         machine = solve_svm(sample.gram, sample.labels)
-    except NotSeparable:
+    except (NotSeparable, NotConverged):  # the latter within rounding of the threshold
         return rows
     path = margin_ratio_path(machine, [1.0, ((1 - prior) / prior) ** SCALE_EXPONENT])
     fits = zip(("svm", "cs_svm"), path.coefficients, path.intercepts, strict=True)
