@@ -106,9 +106,8 @@ def _descend(program: Program, steps: int, settled: float, state: _State | None)
     """Accelerated projected gradients, until the active set hardly changes or the steps are spent."""
     G, t, signs, upper, E = program.gram, program.target, program.signs, program.upper, program.border
     n = len(t)
-    probe = t / (np.linalg.norm(t) or 1.0) + np.cos(np.arange(n)) / np.sqrt(
-        n
-    )  # the mean is often the largest direction
+    mean = t / (np.linalg.norm(t) or 1.0)  # of a class: often close to the largest direction
+    probe = mean + np.cos(np.arange(n)) / np.sqrt(n)
     for _ in range(4):
         image = G @ probe
         largest = float(np.linalg.norm(image))  # of the eigenvalues, a little below
