@@ -23,13 +23,14 @@ Source:
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import lapack
+from scipy.linalg import get_lapack_funcs
 
 from ..core.fixed_point import NotConverged
 
 __all__ = ["Program", "Ray", "minimise"]
 
 _EPS = float(np.finfo(float).eps)
+_potrf, _potrs, _trtrs = get_lapack_funcs(("potrf", "potrs", "trtrs"), dtype=float)
 _SINGULAR = 64 * _EPS  # a squared Cholesky pivot below this share of the diagonal, times the size, is rounding
 _DESCENTS = (
     (60, 0.02),
@@ -183,7 +184,7 @@ def _cholesky(G: np.ndarray, rows: np.ndarray) -> np.ndarray | None:
     if not rows.size:
         return block
     largest = block.diagonal().max()
-    factor, failed = lapack.dpotrf(block.T, lower=0, clean=0, overwrite_a=1)
+    factor, failed = _potrf(block.T, lower=0, clean=0, overwrite_a=1)
     if failed or factor.diagonal().min() ** 2 <= _SINGULAR * rows.size * largest:
         return None
     return factor
@@ -194,7 +195,7 @@ def _bordered(program: Program, factor, rows, right, dual, below=None) -> tuple[
     E = program.border[rows]
     if not rows.size:
         return np.empty(0), np.zeros(E.shape[1])
-    both, _ = lapack.dpotrs(factor, np.asfortranarray(np.column_stack([right, E])), lower=0, overwrite_b=1)
+    both, _ = _potrs(factor, np.asfortranarray(np.column_stack([right, E])), lower=0, overwrite_b=1)
     if not E.shape[1]:
         return both[:, 0], np.empty(0)
     if below is None:
@@ -349,7 +350,7 @@ class _Basis:
         column = self.block([*self.rows, row], [row])[:, 0]
         across, corner = column[:m], column[m]
         if m:
-            across, _ = lapack.dtrtrs(self.factor[:m, :m], across, lower=1)
+            across, _ = _trtrs(self.factor[:m, :m], across, lower=1)
         pivot = corner - float(across @ across)
         if pivot <= _SINGULAR * (m + 1) * max(corner, 0.0) or corner <= 0:
             return False
@@ -367,7 +368,7 @@ class _Basis:
         kept = [row for row in self.rows if row not in gone]
         if len(kept) == len(self.rows):
             return
-        factor, failed = lapack.dpotrf(self.block(kept, kept), lower=1) if kept else (np.empty((0, 0)), 0)
+        factor, failed = _potrf(self.block(kept, kept), lower=1) if kept else (np.empty((0, 0)), 0)
         if not failed and factor.size and factor.diagonal().min() ** 2 > _SINGULAR * len(kept) * self.program.size:
             self.rows = kept
             self.factor[: len(kept), : len(kept)] = factor
@@ -379,7 +380,7 @@ class _Basis:
     def solve(self, right: np.ndarray) -> np.ndarray:
         """Solve H_FF x = right."""
         m = len(self.rows)
-        return lapack.dpotrs(self.factor[:m, :m], right, lower=1)[0] if m else np.empty(np.shape(right))
+        return _potrs(self.factor[:m, :m], right, lower=1)[0] if m else np.empty(np.shape(right))
 
 
 def _times(G: np.ndarray, dual: np.ndarray) -> np.ndarray:

@@ -1,23 +1,17 @@
 """Cost-sensitive support vector machines from one Gram matrix, each answer certified.
 
-The inner loop behind everything here that needs many of them; the readable programs are in `programs`. A row is a
-vector z_i with a required margin r_i > 0, and all programs are one:
-
-    minimise ½‖w‖² subject to <w, z_i> + e_i'b >= r_i    (hard margin; with `upper` = C:  + Σ C_i max(0, r_i − …)).
-
-Its dual is minimise ½ a'Ga − r'a over 0 <= a <= C with E'a = 0, G = Z Z', which `active_set` solves. Binary problems
-have z_i = y_i x_i, e_i = y_i; groups and cost-sensitive classes are other required margins; K classes have the rows
-Δ_y w_y − Δ_c w_c of every rival c. Nothing but inner products of examples is needed, so a kernel serves as well.
+The inner loop behind everything here that needs many of them; the readable programs are in `programs`. All are one
+program over rows (`rows`): binary problems have the rows y_i x_i; groups and cost-sensitive classes are other required
+margins; K classes have the rows Δ_y w_y − Δ_c w_c of every rival c. Nothing but inner products of examples is needed,
+so a kernel serves as well.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..core.errors import InputError, nearest, require_positive
-from ..core.fixed_point import NotConverged
-from .active_set import Program, Ray, minimise
+from .rows import NotSeparable, RowSolution, SVMCertificate, gram_matrix, one_each, solve_oriented, solve_rows
 
 __all__ = [
     "INTERCEPTS",
@@ -34,77 +28,6 @@ __all__ = [
 ]
 
 INTERCEPTS = ("free", "none", "penalised")
-_GAP = 1e-9  # largest relative duality gap that is returned
-_RESOLUTION = 1e-7  # a margin below this share of the largest ‖z‖ is beyond what a Gram matrix in float64 resolves
-_EPS = float(np.finfo(float).eps)
-
-
-class NotSeparable(ArithmeticError):  # noqa: N818 - reads as what was proved
-    """No classifier meets the required margins, with the convex combination of the rows that proves it.
-
-    With a >= 0, Σ a = 1 and E'a = 0, any w has r'a <= <w, Σ a_i z_i> <= ‖w‖ `residual`. A residual is called zero below
-    1e-7 of the rows' length, which is what a Gram matrix in float64 resolves; `separability` decides on the features.
-
-    Args:
-        weights: a, shape (n,).
-        residual: ‖Σ a_i z_i‖, from the Gram matrix, rounding included.
-        reach: r'a / `residual`: no separating w has a norm below it (inf when the residual is 0).
-        imbalance: largest ``|E'a|``.
-    """
-
-    def __init__(self, weights: np.ndarray, residual: float, reach: float, imbalance: float):
-        super().__init__(weights, residual, reach, imbalance)
-        self.weights = weights
-        self.residual = residual
-        self.reach = reach
-        self.imbalance = imbalance
-
-    def __str__(self) -> str:
-        rows = int((self.weights > 0).sum())
-        return (
-            f"the data are not separable within float64: a convex combination of {rows} rows has norm "
-            f"{self.residual:.1e}, which excludes every w with norm below {self.reach:.1e}; take a soft margin or "
-            "richer features"
-        )
-
-
-@dataclass(frozen=True)
-class SVMCertificate:
-    """What was proved about one solution, from its numbers and the Gram matrix alone.
-
-    Args:
-        primal: ½‖w‖² (plus the hinge terms of a soft margin) at a feasible point: (w, b), or its least multiple that
-            meets the required margins.
-        dual: the dual objective at `dual`, the price of its imbalance paid: a proved lower bound.
-        gap: ``(primal − dual) / primal``, at most 1e-9.
-        violation: largest ``1 − margin / required`` over the examples whose margin is not given up, at least 0.
-        stationarity: largest ``|E'a|`` relative to ``|E|'a``.
-        complementarity: largest a_i times surplus margin over inner examples, relative to Σ a_i r_i.
-    """
-
-    primal: float
-    dual: float
-    gap: float
-    violation: float
-    stationarity: float
-    complementarity: float
-
-
-@dataclass(frozen=True)
-class RowSolution:
-    """A solution over rows, with its proof.
-
-    Args:
-        dual: a_i >= 0, shape (n,).
-        multipliers: b, shape (k,).
-        margins: <w, z_i> + e_i'b, shape (n,).
-        certificate: the proof.
-    """
-
-    dual: np.ndarray
-    multipliers: np.ndarray
-    margins: np.ndarray
-    certificate: SVMCertificate
 
 
 @dataclass(frozen=True)
@@ -206,7 +129,7 @@ def solve_svm(gram, labels, required=1.0, *, intercept: str = "free", upper=None
     """
     if intercept not in INTERCEPTS:
         raise InputError(f"unknown intercept {intercept!r}; {nearest(intercept, INTERCEPTS)}")
-    gram = _gram(gram)
+    gram = gram_matrix(gram)
     labels = np.asarray(labels)
     if labels.shape != (len(gram),) or not ((labels == 1) | (labels == -1)).all() or abs(labels.sum()) == len(labels):
         raise InputError(
@@ -217,9 +140,9 @@ def solve_svm(gram, labels, required=1.0, *, intercept: str = "free", upper=None
     border = np.ones((len(gram), int(intercept == "free")))
     scale = float(gram.diagonal().max())
     gram, lift = _centred(gram) if intercept == "free" else (gram, None)
-    required = _each(required, "required", len(labels))
-    capacity = None if upper is None else _each(upper, "upper", len(labels))
-    found = _solve(gram + 1.0 if intercept == "penalised" else gram, required, labels, border, capacity, scale)
+    required = one_each(required, "required", len(labels))
+    capacity = None if upper is None else one_each(upper, "upper", len(labels))
+    found = solve_oriented(gram + 1.0 if intercept == "penalised" else gram, required, labels, border, capacity, scale)
     coefficients = labels * found.dual
     bias = float(found.multipliers[0]) if intercept == "free" else 0.0
     if intercept == "penalised":
@@ -315,7 +238,7 @@ def solve_multiclass_svm(
     """
     if intercept not in INTERCEPTS:
         raise InputError(f"unknown intercept {intercept!r}; {nearest(intercept, INTERCEPTS)}")
-    gram, labels = _gram(gram), np.asarray(labels)
+    gram, labels = gram_matrix(gram), np.asarray(labels)
     if labels.shape != (len(gram),) or labels.dtype.kind not in "iu" or labels.min() < 0:
         raise InputError(f"labels must be {len(gram)} integers in 0..K-1, got {np.unique(labels)[:5].tolist()}")
     n, K = len(gram), int(labels.max()) + 1
@@ -327,19 +250,19 @@ def solve_multiclass_svm(
     if factors.shape != (K,):
         raise InputError(f"delta must have one factor for each of {K} classes, got shape {factors.shape}")
     by_class = np.shape(required) == (K,)
-    margins = _each(np.asarray(required)[labels] if by_class else required, "required", n)
+    margins = one_each(np.asarray(required)[labels] if by_class else required, "required", n)
 
     example, rival = np.nonzero(labels[:, None] != np.arange(K))
     pattern = np.zeros((example.size, K))
     row = np.arange(example.size)
     pattern[row, labels[example]], pattern[row, rival] = factors[labels[example]], -factors[rival]
     inner = gram + 1.0 if intercept == "penalised" else gram
-    found = _solve(
+    found = solve_oriented(
         inner[np.ix_(example, example)] * (pattern @ pattern.T),
         margins[example],
         np.ones(example.size),
         pattern[:, : K if intercept == "free" else 0],
-        None if upper is None else _each(upper, "upper", n)[example],
+        None if upper is None else one_each(upper, "upper", n)[example],
     )
     dual = np.zeros((n, K))
     dual[example, rival] = found.dual
@@ -352,118 +275,6 @@ def solve_multiclass_svm(
     return MulticlassSolution(dual, coefficients, bias, norm, scores + bias, found.certificate)
 
 
-def solve_rows(gram, required, *, signs=None, border=None, upper=None) -> RowSolution:
-    """Minimise ½‖w‖² subject to σ_i (<w, x_i> + e_i'b) >= r_i: any rows z_i = σ_i x_i with any free intercepts.
-
-    Args:
-        gram: inner products of the x_i, shape (n, n).
-        required: r_i > 0, a number or shape (n,).
-        signs: σ_i = ±1, shape (n,); +1 when omitted.
-        border: coefficients of k free intercepts, shape (n, k); none when omitted.
-        upper: C_i of a soft margin, a number or shape (n,); None for a hard margin.
-
-    Returns:
-        The solution, certified: its relative duality gap is at most 1e-9.
-
-    Raises:
-        NotSeparable: if hard margins contradict each other.
-        NotConverged: if nothing could be proved.
-    """
-    gram = _gram(gram)
-    n = len(gram)
-    required = _each(required, "required", n)
-    signs = np.ones(n) if signs is None else np.asarray(signs, dtype=float)
-    border = np.empty((n, 0)) if border is None else np.asarray(border, dtype=float)
-    return _solve(gram, required, signs, border, None if upper is None else _each(upper, "upper", n))
-
-
-def _solve(gram, required, signs, border, upper: np.ndarray | None, scale: float = 0.0) -> RowSolution:
-    """The common road; `scale` is the size of the numbers whose rounding the Gram matrix carries, its own if 0."""
-    capacity = np.full(len(gram), np.inf) if upper is None else upper
-    unit, length = float(required.max()), float(gram.diagonal().max())
-    shrink = 1.0 if 1e-60 < length < 1e60 or length <= 0 else length
-    program = Program(
-        gram if shrink == 1.0 else gram / shrink, signs * (required / unit), signs, border, capacity * (shrink / unit)
-    )
-    try:
-        dual, multipliers = minimise(program)
-    except Ray as ray:
-        raise _not_separable(program, signs * ray.direction) from None
-    certificate, margins = _certify(program, dual, multipliers, scale / shrink or program.size)
-    if upper is None and 2 * certificate.primal * program.size > _RESOLUTION**-2:
-        raise _not_separable(program, signs * dual)
-    if not certificate.gap <= _GAP:
-        raise NotConverged(
-            f"the relative duality gap {certificate.gap:.1e} exceeds {_GAP:g}: ‖w‖ times the data's scale is "
-            f"{np.sqrt(2 * certificate.primal * program.size):.1e}, beyond what this Gram matrix resolves; "
-            "centre the features or pass a soft margin"
-        )
-    grow = unit / shrink
-    primal, bound = certificate.primal * unit * grow, certificate.dual * unit * grow
-    certificate = replace(certificate, primal=primal, dual=bound)
-    return RowSolution(signs * dual * grow, multipliers * unit, margins * unit, certificate)
-
-
-def _certify(program: Program, dual, multipliers, scale: float) -> tuple[SVMCertificate, np.ndarray]:
-    """Primal and dual objectives at a point within its bounds, and the margins <w, z_i> + e_i'b."""
-    height, required = program.signs * dual, program.signs * program.target
-    image = program.gram @ dual
-    margins = program.signs * (image + program.border @ multipliers)
-    squared = float(dual @ image)
-    if squared < -_EPS * len(dual) * scale * float(height.sum()) * float(height.sum()):
-        raise InputError("gram must be positive semidefinite, but w has a negative squared norm; check the kernel")
-    squared = max(squared, 0.0)
-    imbalance = program.border.T @ dual
-    bound = float(height @ required) - squared / 2 - float(np.abs(imbalance) @ np.abs(multipliers))
-    kept = height < program.upper
-    least = float((margins[kept] / required[kept]).min(initial=np.inf))
-    caps = np.where(np.isfinite(program.upper), program.upper, 0.0)  # a hard row is met exactly after scaling
-    hard = not np.isfinite(program.upper).all()
-    scales = [1.0] if not hard else []
-    scales += [1 / least] if 1e-6 < least < 1e6 else []
-    values = [
-        scale * scale * squared / 2 + float(caps @ np.maximum(0.0, required - scale * margins)) for scale in scales
-    ]
-    primal = min(values, default=np.inf)
-    inner = kept & (height > 0)
-    certificate = SVMCertificate(
-        primal=primal,
-        dual=bound,
-        gap=max(0.0, (primal - bound) / primal) if 0 < primal < np.inf else float(primal != bound),
-        violation=max(0.0, 1 - least),
-        stationarity=float(
-            (np.abs(imbalance) / np.maximum(np.abs(program.border).T @ height, 1e-300)).max(initial=0.0)
-        ),
-        complementarity=float((height * np.abs(margins - required))[inner].max(initial=0.0))
-        / max(float(height @ required), 1e-300),
-    )
-    return certificate, margins
-
-
-def _not_separable(program: Program, height: np.ndarray) -> ArithmeticError:
-    """`NotSeparable` when the weights prove it within what the Gram matrix resolves, else `NotConverged`."""
-    weights = np.clip(height, 0.0, None)
-    weights[weights < 16 * _EPS * weights.max()] = 0.0
-    used = weights > 0
-    E = (program.signs[:, None] * program.border)[used]
-    if E.shape[1]:
-        weights[used] -= E @ np.linalg.lstsq(E.T @ E, E.T @ weights[used], rcond=1e-13)[0]
-    weights = np.clip(weights, 0.0, None)
-    weights /= weights.sum()
-    signed = program.signs * weights
-    squared = max(float(signed @ (program.gram @ signed)), 0.0)
-    squared += 4 * _EPS * float(weights @ (np.abs(program.gram) @ weights))
-    residual, spread = np.sqrt(squared), float(weights @ np.sqrt(np.maximum(program.gram.diagonal(), 0.0)))
-    imbalance = float(np.abs(program.border.T @ signed).max(initial=0.0))
-    reach = float(program.signs * program.target @ weights) / residual if residual else np.inf
-    if imbalance <= 1e-12 and residual <= _RESOLUTION * spread:
-        return NotSeparable(weights, float(residual), float(reach), imbalance)
-    return NotConverged(
-        f"neither a separator nor a proof that none exists: ‖w‖ would exceed {reach:.1e}, with data of scale "
-        f"{spread:.1e}; centre or rescale the features, or take a soft margin"
-    )
-
-
 def _centred(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """The Gram matrix of centred features and <x_i, mean>, where a common offset would cost digits."""
     lift = gram.mean(axis=0)
@@ -471,24 +282,3 @@ def _centred(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     if level <= 0.5 * float(gram.diagonal().mean()):
         return gram, None
     return gram - lift - lift[:, None] + level, lift
-
-
-def _gram(gram: Any) -> np.ndarray:
-    array = np.asarray(gram, dtype=float)
-    if array.ndim != 2 or array.shape[0] != array.shape[1] or not array.size:
-        raise InputError(f"gram must be a square matrix, got shape {array.shape}; pass features @ features.T")
-    probe = np.cos(np.arange(len(array)))
-    forward, backward = array @ probe, probe @ array
-    if not np.isfinite(forward).all():
-        raise InputError("gram must be finite, got inf or nan; drop or impute those examples")
-    if np.abs(forward - backward).max() > 1e-9 * len(array) * float(np.abs(array.diagonal()).max()):
-        raise InputError("gram must be symmetric; pass the kernel matrix of the training examples with themselves")
-    return array
-
-
-def _each(value: Any, name: str, n: int) -> np.ndarray:
-    require_positive(value, name)
-    array = np.asarray(value, dtype=float)
-    if array.shape not in ((), (n,)):
-        raise InputError(f"{name} must be a number or have shape ({n},), got {array.shape}")
-    return np.broadcast_to(array, (n,)).copy()
