@@ -11,18 +11,16 @@ import cvxpy as cp
 import numpy as np
 
 from ..core.convex import Certificate, solve
-from ..core.errors import InputError, nearest, require_positive
+from ..core.errors import InputError
 
 __all__ = [
     "bias_optimal_margins",
-    "cost_sensitive_svm",
     "largest_cosine_margin",
     "largest_reachable_multiple",
     "minimise_bound",
     "tightest_cycle",
 ]
 
-_INTERCEPTS = ("free", "none", "penalised")
 _TOLERANCE = 1e-7  # of violations and gaps, relative; Clarabel stalls near 1e-8 on powers and semidefinite cones
 
 
@@ -118,36 +116,6 @@ def largest_cosine_margin(profile: np.ndarray) -> tuple[float, Certificate]:
     ]  # rows 0..K-1 are the weights, K..2K-1 the features
     certificate = solve(cp.Problem(cp.Maximize(t), constraints), tolerance=_TOLERANCE)
     return float(_value(t)), certificate
-
-
-def cost_sensitive_svm(
-    features: np.ndarray, labels: np.ndarray, margin_ratio: float = 1.0, *, intercept: str = "free"
-) -> tuple[np.ndarray, float, Certificate]:
-    """Hard-margin cost-sensitive SVM: min ||w||² / 2 with y f(x) >= margin_ratio for y = +1 and >= 1 for y = -1.
-
-    Args:
-        features: shape (n, d), linearly separable.
-        labels: +1 or -1, shape (n,); +1 is the class whose margin `margin_ratio` scales.
-        margin_ratio: δ > 0.
-        intercept: ``free``, ``none``, or ``penalised`` (b² joins the objective).
-
-    Returns:
-        w (d,), b, and the certificate.
-
-    Source:
-        Kini et al. (2021), arXiv:2103.01550 (CS-SVM).
-    """
-    if intercept not in _INTERCEPTS:
-        raise InputError(f"unknown intercept {intercept!r}; {nearest(intercept, _INTERCEPTS)}")
-    require_positive(margin_ratio, "margin_ratio")
-    w, b = cp.Variable(features.shape[1]), cp.Variable()
-    required = np.where(labels > 0, margin_ratio, 1.0)
-    constraints: list = [cp.multiply(labels, features @ w + b) >= required]
-    if intercept == "none":
-        constraints.append(_zero(b))
-    norm = cp.sum_squares(w) + (cp.square(b) if intercept == "penalised" else 0)
-    certificate = solve(cp.Problem(cp.Minimize(norm / 2), constraints))
-    return _value(w), float(_value(b)), certificate
 
 
 def _zero(expression: Any) -> cp.Constraint:

@@ -220,8 +220,8 @@ def solve_multiclass_svm(
         upper: C of a soft margin with one hinge term for every example and rival, a number or shape (n,).
 
     Returns:
-        The solution, its relative duality gap at most 1e-9. Free intercepts are fixed up to what the constraints leave
-        open (a common shift when all Δ are equal).
+        The solution, its relative duality gap at most 1e-9. A shift of free intercepts along 1/Δ changes no constraint:
+        they are returned with Σ b_c / Δ_c = 0.
 
     Raises:
         InputError, NotSeparable, NotConverged: as `solve_svm`.
@@ -267,7 +267,9 @@ def solve_multiclass_svm(
     dual = np.zeros((n, K))
     dual[example, rival] = found.dual
     coefficients = (found.dual[:, None] * pattern).reshape(n, K - 1, K).sum(axis=1)
-    bias = found.multipliers if intercept == "free" else np.zeros(K)
+    bias = np.zeros(K)
+    if intercept == "free":
+        bias = found.multipliers - (found.multipliers @ (1 / factors)) / ((1 / factors) @ (1 / factors)) / factors
     if intercept == "penalised":
         bias = coefficients.sum(axis=0)
     scores = gram @ coefficients

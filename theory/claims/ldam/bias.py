@@ -187,7 +187,7 @@ def svm_bias_path(minority, majority, dimension, intercept="free", power=0.25):
 
     With a free, unpenalised intercept it keeps the direction of the plain SVM and the sum of the two margins.
     """
-    from ...ldam.programs import cost_sensitive_svm
+    from ...vs_loss.programs import cost_sensitive_svm
 
     features, labels = _separable(minority, majority, dimension)
 
