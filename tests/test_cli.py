@@ -138,7 +138,7 @@ def test_version():
 
 
 @pytest.mark.parametrize("option", ["--help", "-h"])
-@pytest.mark.parametrize("command", ["verify", "explain", "derive", "figures"])
+@pytest.mark.parametrize("command", ["verify", "explain", "derive", "simulate", "figures"])
 def test_help_of_every_command(command, option):
     done = run(command, option)
     assert (done.code, done.err) == (0, "")
@@ -150,7 +150,7 @@ def test_help_of_every_command(command, option):
 def test_help_names_the_commands(args):
     done = run(*args)
     assert (done.code, done.err) == (0, "")
-    assert all(command in done.out for command in ("verify", "explain", "derive", "figures"))
+    assert all(command in done.out for command in ("verify", "explain", "derive", "simulate", "figures"))
 
 
 @pytest.mark.parametrize(
