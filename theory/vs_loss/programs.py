@@ -94,9 +94,9 @@ def multiclass_svm(
     K, n = int(labels.max()) + 1, len(labels)
     factors = np.ones(K) if delta is None else np.asarray(delta, dtype=float)
     W, b = cp.Variable((K, features.shape[1])), cp.Variable(K)
-    scores: Any
+
     scores = cp.multiply(np.tile(factors, (n, 1)), features @ W.T + np.ones((n, 1)) @ cp.reshape(b, (1, K), order="C"))
-    own = cp.sum(cp.multiply(np.eye(K)[labels], scores), axis=1)
+    own: Any = cp.sum(cp.multiply(np.eye(K)[labels], scores), axis=1)
     wanted = np.broadcast_to(required, n)
     constraints: list[Any] = [cp.Zero(b)] if intercept == "none" else []
     if intercept == "free":
