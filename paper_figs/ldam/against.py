@@ -87,7 +87,7 @@ def optimal_ratio(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame]]:
     plain_ticks(ax.xaxis, (1, 10, 100, 1000))
     plain_ticks(ax.yaxis, (0.1, 1, 10, 100))
     ax.legend(title="optimal, $d/n=1$", loc="upper left", handlelength=2.2)
-    sizes = f"{span(points.draws)} draws, $n={span(points.num_examples)}$"
+    sizes = f"{span(points.draws)} draws, $n$ = {span(points.num_examples)}"
     note(ax, f"marks: median and quartiles,\n{sizes}", (1, 0.08), (4, 4))
     return fig, {"optimum": curves, "rules": rules, "simulation": points}
 
@@ -145,7 +145,7 @@ def rule_errors(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame]]:
     handles = [Line2D([], [], **line, label=label) for line, label in zip(LINES, labels, strict=True)]
     marks = pd.concat([tables["simulation_prior"], tables["simulation_aspect"]])
     sizes = pd.concat([part for part, _, _ in panels.values()]).num_examples
-    handles.append(simulation_key(marks, f"$n={span(sizes)}$", marker="none"))
+    handles.append(simulation_key(marks, f"$n$ = {span(sizes)}", marker="none"))
     fig.legend(handles=handles, loc="outside upper center", ncols=4)
     return fig, tables
 

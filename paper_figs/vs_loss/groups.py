@@ -120,7 +120,7 @@ def _curve(mixture: GaussianMixture, aspect_ratio: float, ratios: np.ndarray) ->
 def _fair_rows(group_prior: float, norms, largest: float) -> pd.DataFrame:
     mixture = GaussianMixture.groups(group_prior, norms)
     threshold = separability_threshold(mixture)
-    grid = threshold + np.geomspace(0.02, 1.05 * largest - threshold, 20)
+    grid = threshold + np.geomspace(0.02, 1.05 * largest - threshold, 40)
     ratios = [equal_opportunity_ratio(mixture, aspect_ratio) for aspect_ratio in grid]
     table = pd.DataFrame({"group_prior": group_prior, "aspect_ratio": grid, "equal_opportunity_ratio": ratios})
     return table.loc[np.isfinite(table.equal_opportunity_ratio)]  # near the threshold no finite ratio gives DEO = 0

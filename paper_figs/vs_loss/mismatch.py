@@ -55,6 +55,8 @@ def mismatched_features(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFr
             shown = lines.loc[lines.loss == loss]
             ax.plot(shown.aspect_ratio, shown[error], **dashes(line))
             shown = points.loc[(points.loss == loss) & (points.error == error)]
+            if loss in _LIMITS:  # below, few draws have an SVM, and not any draws
+                shown = shown.loc[shown.aspect_ratio > threshold]
             error_bars(ax, "aspect_ratio", shown, line, **(_HOLLOW if loss in _LIMITS else {}))
         ax.set(xscale="log", title=title, xlim=(0.9 * rows.aspect_ratio.min(), 1.1 * rows.aspect_ratio.max()))
         ax.set_ylim(bottom=0)
@@ -67,7 +69,9 @@ def mismatched_features(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFr
         Line2D([], [], **line, **(_HOLLOW if loss in _LIMITS else {}), label=label)
         for line, (loss, label) in zip(LINES, _LOSSES.items(), strict=False)
     ]
-    handles.append(simulation_key(points, f"$d={setting.dimension}$, ridge {setting.ridge:g}", marker="none"))
+    handles.append(
+        simulation_key(points, f"$d={setting.dimension}$, ridge $10^{{{np.log10(setting.ridge):g}}}$", marker="none")
+    )
     fig.legend(handles=handles, loc="outside upper center", ncols=3)
     return fig, {"theory": lines, "simulation": points}
 

@@ -163,7 +163,7 @@ def prior_and_ratio(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame]
             marker="o",
             markerfacecolor="white",
             linestyle=(0, (5, 1.5)),
-            label=r"optimal ratio $\delta_*$",
+            label=r"error at $\delta_*$",
         ),
         Line2D([], [], color=INK, linestyle=":", label=r"$\delta\to\infty$: no finite optimum"),
         Line2D([], [], **_ring(LINES[5]), label=r"optimal ratio $\delta_*$"),
