@@ -86,14 +86,19 @@ def separability(features, labels, *, intercept: bool = True, exact: bool | None
     scale[scale == 0] = 1.0
     rows = labels[:, None] * np.column_stack([features / scale, np.ones((len(labels), int(intercept)))])
     separator, combination = _largest_least(rows)
-    for proposed in (separator, None):
-        vector = _least_norm(rows) if proposed is None else proposed
-        found = _proved_separator(features, labels, vector, scale, intercept)
-        if found is not None:
-            return found
     if exact is None:
         exact = features.shape[1] <= _EXACT_SIZE and bool((features == np.rint(features)).all())
-    return _proved_combination(rows * np.append(scale, np.ones(int(intercept))), combination, bool(exact))
+    plain = rows * np.append(scale, np.ones(int(intercept)))
+    found = _proved_separator(features, labels, separator, scale, intercept) or _proved_combination(
+        plain, combination, exact
+    )
+    found = found or _proved_separator(features, labels, _least_norm(rows), scale, intercept)
+    if found is None:
+        raise NotConverged(
+            "neither a separating hyperplane nor a vanishing combination was proved: the classes touch within rounding; "
+            "pass exact=True, or rescale the features"
+        )
+    return found
 
 
 def _largest_least(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -143,8 +148,8 @@ def _proved_separator(features, labels, vector, scale, intercept: bool) -> Separ
     return Separability(True, w, b, margin, np.empty(0), 0.0, False) if margin > 0 else None
 
 
-def _proved_combination(rows: np.ndarray, weights: np.ndarray, exact: bool) -> Separability:
-    """The combination of rows near `weights` that vanishes, if its residual does."""
+def _proved_combination(rows: np.ndarray, weights: np.ndarray, exact: bool) -> Separability | None:
+    """The combination of rows near `weights` that vanishes; None when its residual does not."""
     used = np.flatnonzero(weights > 1e-9 * weights.max(initial=0.0))
     if exact and used.size:
         rational = _vanishing(rows[used], weights[used])
@@ -160,10 +165,7 @@ def _proved_combination(rows: np.ndarray, weights: np.ndarray, exact: bool) -> S
     residual = np.linalg.norm(combination @ rows) + len(rows) * _EPS * float(combination @ length)
     relative = float(residual / max(combination @ length, 1e-300))
     if not relative <= max(_RESIDUAL, 4 * len(rows) * _EPS):
-        raise NotConverged(
-            f"neither a separating hyperplane nor a vanishing combination was proved: the best has relative residual "
-            f"{relative:.1e}; the classes touch within rounding: pass exact=True, or rescale the features"
-        )
+        return None
     return Separability(False, np.empty(0), 0.0, 0.0, combination, relative, False)
 
 

@@ -124,8 +124,8 @@ def solve_svm(gram, labels, required=1.0, *, intercept: str = "free", upper=None
     Example:
         >>> features = np.array([[2.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
         >>> machine = solve_svm(features @ features.T, [1, -1, -1], required=[3.0, 1.0, 1.0])
-        >>> (machine.coefficients @ features).round(9), round(machine.intercept, 9)
-        (array([2., 0.]), -1.0)
+        >>> round(machine.norm, 9), round(machine.intercept, 9), machine.scores.round(9).tolist()
+        (2.0, -1.0, [3.0, -1.0, -1.0])
     """
     if intercept not in INTERCEPTS:
         raise InputError(f"unknown intercept {intercept!r}; {nearest(intercept, INTERCEPTS)}")
