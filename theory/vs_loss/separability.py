@@ -90,13 +90,13 @@ def separability(features, labels, *, intercept: bool = True, exact: bool | None
         exact = features.shape[1] <= _EXACT_SIZE and bool((features == np.rint(features)).all())
     plain = rows * np.append(scale, np.ones(int(intercept)))
     found = _proved_separator(features, labels, separator, scale, intercept) or _proved_combination(
-        plain, combination, exact
+        plain, combination, bool(exact)
     )
     found = found or _proved_separator(features, labels, _least_norm(rows), scale, intercept)
     if found is None:
         raise NotConverged(
-            "neither a separating hyperplane nor a vanishing combination was proved: the classes touch within rounding; "
-            "pass exact=True, or rescale the features"
+            "neither a separating hyperplane nor a vanishing combination was proved: the classes touch within "
+            "rounding; pass exact=True, or rescale the features"
         )
     return found
 
