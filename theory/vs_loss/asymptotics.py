@@ -42,6 +42,7 @@ __all__ = [
     "squared_score_ceiling",
 ]
 
+_NEARLY_INFINITE = 1e12
 _LARGEST_RESIDUAL = 1e-8
 
 
@@ -188,6 +189,17 @@ class HardMargin:
             raise InputError(f"optimal_margin_ratio needs one component for each class, got {self.signs.size}")
         plus, minus = np.moveaxis(mean_margins(self.signs, self.signals, self.direction, middle), -1, 0)
         return optimal_margin_ratio(plus, minus, margin)
+
+    def at_best_ratio(self) -> "HardMargin":
+        """The classifier at its `optimal_margin_ratio`; where that is 0 or inf, at 1e-12 or 1e12, near enough.
+
+        Example:
+            >>> svm = hard_margin(GaussianMixture.antipodal(0.01, 1.0), 0.5)
+            >>> svm.optimal_margin_ratio, round(float(svm.at_best_ratio().balanced_error), 4)
+            (np.float64(inf), 0.4314)
+        """
+        best = np.clip(self.optimal_margin_ratio, 1 / _NEARLY_INFINITE, _NEARLY_INFINITE)
+        return self.at_ratio(np.where(self.separable, best, 1.0))
 
     def _at_one(self) -> tuple[np.ndarray, np.ndarray]:
         """Intercept and margin at δ = 1."""
