@@ -34,7 +34,6 @@ from .bounds import RULES
 __all__ = ["bound_and_error", "optimal_ratio", "rule_errors"]
 
 _MIDDLE = 0.1  # prior of the panel against the aspect ratio
-_INFINITE = 1e12  # a ratio beyond which the errors no longer change
 _EXPONENTS = {0.0: "SVM", 0.25: "$n^{-1/4}$ (LDAM)", 1 / 3: "$n^{-1/3}$", 0.5: "$n^{-1/2}$", 1.0: "$1/n$"}
 
 _COUNTS = ((20, 1000), (100, 5000), (1000, 5000))
@@ -130,8 +129,7 @@ def rule_errors(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame]]:
         points = summary(part.assign(imbalance_ratio=(1 - part.prior) / part.prior), [x, "exponent"], "balanced_error")
         curves = []
         for line, exponent in zip(LINES, (*_EXPONENTS, -1.0), strict=True):
-            best = np.clip(limit.optimal_margin_ratio, 1 / _INFINITE, _INFINITE)
-            values = limit.at_ratio(best if exponent < 0 else imbalance**exponent).balanced_error
+            values = (limit.at_best_ratio() if exponent < 0 else limit.at_ratio(imbalance**exponent)).balanced_error
             curves.append(pd.DataFrame({"exponent": exponent, x: grid, "balanced_error": values}))
             ax.plot(grid, values, **dashes(line))
             error_bars(ax, x, points.loc[points.exponent == exponent], line)

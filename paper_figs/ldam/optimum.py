@@ -26,7 +26,6 @@ __all__ = ["power_regret", "regret"]
 LDAM_POWER = -float(LDAM_EXPONENT)
 _POWERS = {LDAM_POWER: "$n^{-1/4}$ (LDAM)", 1 / 3: "$n^{-1/3}$", 1 / 2: "$n^{-1/2}$", 1.0: "$1/n$"}
 _SIGNALS = (1.0, 2.0, 4.0)
-_INFINITE = 1e12  # a ratio beyond which the errors no longer change in float64
 _REGRET_LEVELS = (0, 0.5, 1, 2, 5, 10, 20, 40)
 _EXPONENT_LEVELS = (0, 1 / 4, 1 / 3, 1 / 2, 1, 1000)
 _HATCH = "////"
@@ -92,14 +91,13 @@ def _regret_rows(signal: float) -> pd.DataFrame:
     thresholds = [separability_threshold(GaussianMixture.antipodal(p, signal)) for p in prior[:, 0]]
     aspect_ratio = np.geomspace(np.maximum(1.001 * np.array(thresholds), _FLATTEST), 50, _GRID, axis=1)
     svm = hard_margin_map(prior, signal, aspect_ratio)
-    imbalance, optimum = (1 - prior) / prior, np.minimum(svm.optimal_margin_ratio, _INFINITE)
-    least = svm.at_ratio(optimum).balanced_error
+    imbalance, best = (1 - prior) / prior, svm.at_best_ratio()
     columns = {
         "signal_strength": signal,
         "prior": prior,
         "aspect_ratio": aspect_ratio,
-        **{_regret(p): 100 * (svm.at_ratio(imbalance**p).balanced_error - least) for p in _POWERS},
-        "optimal_exponent": np.log(optimum) / np.log(imbalance),
+        **{_regret(p): 100 * (svm.at_ratio(imbalance**p).balanced_error - best.balanced_error) for p in _POWERS},
+        "optimal_exponent": np.log(best.margin_ratio) / np.log(imbalance),
         "wanted_shift": -svm.intercept / svm.margin,  # of the threshold, in margins; no ratio shifts it by 1 or more
     }
     return pd.DataFrame(dict(zip(columns, map(np.ravel, np.broadcast_arrays(*columns.values())), strict=True)))

@@ -39,7 +39,6 @@ _ERRORS = {
 }
 _CLASS_ERRORS = {name: _ERRORS[name] for name in ("error_plus", "error_minus", "balanced_error")}
 _SHOWN = (0.3, 0.8, 2.0, 5.0)  # aspect ratios with a curve of their own
-_INFINITE = 1e12  # a ratio beyond which the errors no longer change
 
 
 @figure("vs_loss.margin_ratio", needs=["vs_loss.cs_svm_errors"])
@@ -55,14 +54,16 @@ def margin_ratio(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame]]:
     mixture = GaussianMixture.binary(setting.prior, setting.norms, setting.inner)
     ratios = np.geomspace(0.9, 16, 120)
     curves = pd.concat([_limit_rows(hard_margin(mixture, g).at_ratio(ratios)) for g in _SHOWN])
-    optima = pd.concat([_limit_rows(_at_best(hard_margin(mixture, g))) for g in _SHOWN])
+    optima = pd.concat([_limit_rows(hard_margin(mixture, g).at_best_ratio()) for g in _SHOWN])
     threshold = separability_threshold(mixture)
     grid = threshold + np.geomspace(1e-3, rows.aspect_ratio.max() * 1.05 - threshold, 80)
     limits = [hard_margin(mixture, g) for g in grid]
     path = pd.concat(
         [_limit_rows(limit).assign(ratio="one") for limit in limits]
         + [
-            _limit_rows(_at_best(limit)).assign(ratio="optimal" if limit.optimal_margin_ratio < np.inf else "infinite")
+            _limit_rows(limit.at_best_ratio()).assign(
+                ratio="optimal" if limit.optimal_margin_ratio < np.inf else "infinite"
+            )
             for limit in limits
         ]
     )
@@ -122,7 +123,7 @@ def prior_and_ratio(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame]
     ratios = np.geomspace(0.9, 1.05 * by_ratio.margin_ratio.max(), 100)
     limits = {prior: hard_margin(GaussianMixture.antipodal(prior, strength), 0.5) for prior in priors}
     paths = pd.concat([_limit_rows(limit.at_ratio(ratios)).assign(prior=prior) for prior, limit in limits.items()])
-    optima = pd.concat([_limit_rows(_at_best(limit)).assign(prior=prior) for prior, limit in limits.items()])
+    optima = pd.concat([_limit_rows(limit.at_best_ratio()).assign(prior=prior) for prior, limit in limits.items()])
 
     fig = Figure(figsize=(PAGE, 4.6), layout="constrained")
     axes = fig.subplots(2, 3)
@@ -177,7 +178,7 @@ def _prior_curves(signal: float, low: float, high: float) -> pd.DataFrame:
     priors = np.geomspace(low, high, 80)
     limit = hard_margin_map(priors, signal, 0.5)
     kinds = np.where(np.isinf(limit.optimal_margin_ratio), "infinite", "optimal")
-    one, best = (_limit_rows(each).assign(prior=priors) for each in (limit, _at_best(limit)))
+    one, best = (_limit_rows(each).assign(prior=priors) for each in (limit, limit.at_best_ratio()))
     return pd.concat([one.assign(ratio="one"), best.assign(ratio=kinds)]).assign(signal_strength=signal)
 
 
@@ -192,10 +193,6 @@ def _aspect_panel(ax: Axes, path: pd.DataFrame, points: pd.DataFrame, threshold:
     ax.set(xscale="log", title=_ERRORS["balanced_error"], xlabel="aspect ratio $d/n$", xlim=(0.02, 5.5))
     ax.set_ylim(bottom=0)
     plain_ticks(ax.xaxis, (0.05, 0.2, 1, 5))
-
-
-def _at_best(limit: HardMargin) -> HardMargin:
-    return limit.at_ratio(np.clip(limit.optimal_margin_ratio, 1 / _INFINITE, _INFINITE))
 
 
 def _limit_rows(limit: HardMargin) -> pd.DataFrame:
