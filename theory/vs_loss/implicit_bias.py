@@ -24,7 +24,7 @@ from scipy.special import expit, softmax
 from ..core.errors import InputError, require_positive
 from ..core.fixed_point import NotConverged
 from .losses import VSParameters
-from .svm import solve_rows
+from .rows import solve_rows
 
 __all__ = [
     "PairwiseLoss",

@@ -73,7 +73,6 @@ def geometry_convex(counts, gamma, kind, swap=False, stated_gamma=None):
     formula="off-diagonal entries of (P M + t)^(-1), M = N/Δ², are > 0 for t > 0, so those of the polar factor are < 0",
     wrong={"added in place of projected": {"sign": -1}},
     exhaustive=True,
-    assumptions=("shown for K = 3; the Sherman-Morrison step is the same for any K",),
 )
 def geometry_optimal(sign=1):
     """The closed form is optimal for every class counts and factors: its multipliers are positive.
@@ -82,22 +81,20 @@ def geometry_optimal(sign=1):
     U V' N^(1/2) must be Σ_c λ_yc (Δ_y e_y - Δ_c e_c), CDT: off the diagonal that gives λ_yc = -(U V' N^(1/2))_cy / Δ_c
     >= 0, and the diagonal agrees because both sides are orthogonal to a. LDT likewise with Δ_y (e_y - e_c).
     """
-    a, m = sp.symbols("a1:4", positive=True), sp.symbols("m1:4", positive=True)
-    t = sp.Symbol("t", positive=True)
-    total = sum(x**2 for x in a)
-    column, scales = sp.Matrix(a), sp.diag(*m)
-    pushed = scales + t * sp.eye(3) - sign * column * column.T * scales / total  # P M + t
-    room = sum(x**2 * t / (y + t) for x, y in zip(a, m, strict=True))
-    alone = sp.diag(*(1 / (y + t) for y in m))
-    inverse = alone + alone * column * column.T * scales * alone / room
-    product = pushed * inverse
-    taken = sum(x**2 * y / (y + t) for x, y in zip(a, m, strict=True))
+    a_i, a_j, m_i, m_j, t = sp.symbols("a_i a_j m_i m_j t", positive=True)
+    taken, room = sp.symbols("T r", positive=True)  # T = Σ a² m/(m + t), r = a'a - T, sums over all K classes
+    total = taken + room
+    # (P M + t)_il = (m_i + t) [i=l] - a_i a_l m_l / a'a, times [l=j]/(m_j + t) + a_l a_j m_j / ((m_l + t) (m_j + t) r)
+    inverse = a_i * a_j * m_j / ((m_i + t) * (m_j + t) * room)
+    product = (m_i + t) * inverse - sign * a_i / total * (
+        a_j * m_j / (m_j + t) + taken * a_j * m_j / ((m_j + t) * room)
+    )
     return (
         Derivation()
-        .equal("Sherman-Morrison divides by a'a - Σ a² m/(m + t)", total - taken, room)
-        .equal("diagonal of (P M + t) times the inverse", product[0, 0], 1)
-        .equal("off the diagonal", product[0, 1], 0)
-        .positive("off-diagonal entries of the inverse", inverse[0, 1])
+        .positive("a class's part of r = a'a - T", a_i**2 - a_i**2 * m_i / (m_i + t))
+        .equal("Sherman-Morrison: off the diagonal (P M + t) times the inverse vanishes", product, 0)
+        .equal("on it 1 is left", (m_i + t) / (m_i + t) + product, 1)
+        .positive("off-diagonal entries of the inverse", inverse)
     )
 
 

@@ -205,21 +205,25 @@ def compensating_offset(majority=-1, half=1):
     source=cite("tailbound", "from the multi-class first weights"),
     kind=Kind.SYMBOLIC,
     formula="equal Δ_y (1 - softmax(ι)_y) iff softmax(ι)_y = 1 - (K-1) a_y / Σ a, a = 1/Δ: needs max a < Σ a / (K-1)",
-    wrong={"K in place of K - 1": {"taken": 3}},
+    wrong={"K in place of K - 1": {"taken": "K"}},
     exhaustive=True,
-    assumptions=("shown for K = 3; the same steps for any K",),
 )
-def compensating_offsets_multiclass(taken=2):
+def compensating_offsets_multiclass(taken=None):
     """With K logits offsets undo CDT's down-weighting only while no factor exceeds K/(K-1) times the mean factor."""
-    a = sp.symbols("a1:4", positive=True)
-    shares = [1 - taken * each / sum(a) for each in a]
-    weights = [(1 - share) / each for share, each in zip(shares, a, strict=True)]
+    K = sp.Symbol("k", integer=True, positive=True) + 1
+    total, own, rival = sp.symbols("S a_y a_c", positive=True)  # S = Σ a over all classes
+    taken = K - 1 if taken is None else K
+    shares = [1 - taken * a / total for a in (own, rival)]
+    weights = [(1 - share) / a for share, a in zip(shares, (own, rival), strict=True)]
+    slack = sp.Symbol("d", positive=True)
     return (
         Derivation()
-        .equal("the first weights agree", weights[0], weights[1])
-        .equal("for every pair", weights[0], weights[2])
-        .equal("a share of 0 is a factor of K/(K-1) times the mean", shares[0].subs(a[0], a[1] + a[2]), 0)
-        .equal("the shares add up to 1", sum(shares), 1)
+        .equal("the first weights of any two classes agree", weights[0], weights[1])
+        .positive(
+            "a share is positive below K/(K-1) times the mean", shares[0].subs(own, total / (K - 1) / (1 + slack))
+        )
+        .equal("it is 0 there, and no softmax reaches 0", shares[0].subs(own, total / (K - 1)), 0)
+        .equal("the shares add up to 1", K - taken * total / total, 1)
     )
 
 
@@ -280,20 +284,19 @@ def scale_starts_backwards(sign=1):
 )
 def la_consistency(tau=1):
     """Trained with τ = 1, the plain logits rank classes by P(y|x)/π_y, which is optimal for the balanced error."""
-    f, rest, shift = sp.symbols("f R c", real=True)
-    a, b = sp.symbols("a b", positive=True)
+    shift = sp.Symbol("c", real=True)
+    a, b, u, rest = sp.symbols("a b u R", positive=True)  # u = e^f π^τ, R the adjusted odds of the other classes
     eta, prior = 1 / (1 + a), 1 / (1 + b)  # every η = P(y|x) and π in (0, 1)
-    odds = sp.exp(f) * prior**tau
-    p = odds / (odds + sp.exp(rest))
-    risk = -eta * sp.log(p) - (1 - eta) * sp.log(1 - p)  # class y against the rest, for any rest
-    at = sp.diff(risk, f)
+    p = u / (u + rest)
+    risk = -eta * sp.log(p) - (1 - eta) * sp.log(rest / (u + rest))  # class y against the rest, for any rest
+    at = u * sp.diff(risk, u)  # d/df = u d/du
     logit = sp.log(eta / prior) + shift
     other = sp.Symbol("eta_k", positive=True) / sp.Symbol("pi_k", positive=True)
     rival, cost = sp.log(other) + shift, sp.Symbol("S", positive=True)  # S = Σ η_k/π_k
     return (
         Derivation()
-        .equal("the risk is stationary where the adjusted softmax equals η", sp.simplify(at), p - eta)
-        .positive("and strictly convex in f_y, so that is its minimum", sp.simplify(sp.diff(risk, f, 2)))
+        .equal("the risk is stationary where the adjusted softmax equals η", at, p - eta)
+        .positive("and strictly convex in f_y, so that is its minimum", sp.factor(u * sp.diff(at, u)))
         .equal("there f is log(η/π) and a constant", sp.log(eta) - tau * sp.log(prior) + shift, logit)
         .equal(
             "deciding y costs S - η_y/π_y: least where η/π is largest",

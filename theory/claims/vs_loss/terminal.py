@@ -1,4 +1,4 @@
-"""Training past zero error: only the multiplicative factors choose the direction; at which rate, and by which descent.
+"""Training past zero error: only the multiplicative factors choose the direction, and at which rate.
 
 Where a check needs a bias it is penalised like any weight, as descent and a ball do: a column of ones. The minimiser
 in a ball is w_R = R u* + v + o(1), so the direction of w_2R - w_R is the limit up to the same o(1).
@@ -8,7 +8,7 @@ import numpy as np
 import sympy as sp
 from scipy.special import lambertw
 
-from ...core.claims import Kind, Relation, Sides, cases, claim
+from ...core.claims import Kind, Relation, cases, claim
 from ...core.derivation import Derivation
 from ...core.sources import cite
 from ...vs_loss.implicit_bias import (
@@ -17,7 +17,6 @@ from ...vs_loss.implicit_bias import (
     ball_minimiser,
     direction_bound,
     first_order_term,
-    gradient_descent,
     terminal,
 )
 from ...vs_loss.losses import VSParameters
@@ -36,10 +35,9 @@ ADDITIVE = (
     {"iota": (3.0, -3.0), "omega": NEUTRAL},
     {"iota": (0.5, 0.2), "omega": (1.0, 4.0)},
 )
-THREE_POINTS = np.array([[1.0, 0.5], [-0.5, 1.0], [-0.5, -1.0]]), np.array([1.0, -1.0, -1.0])  # all on the margin
 
 
-def _binary(features, labels, delta, iota, omega) -> PairwiseLoss:
+def binary_loss(features, labels, delta, iota, omega) -> PairwiseLoss:
     """The binary VS-loss with a penalised bias; pairs are (minority, majority)."""
     each = {name: np.where(labels > 0, *pair) for name, pair in (("delta", delta), ("iota", iota), ("omega", omega))}
     return PairwiseLoss.signed(_with_ones(features), labels, **each)
@@ -49,19 +47,20 @@ def _with_ones(features):
     return np.column_stack([features, np.ones(len(features))])
 
 
-def _cost_sensitive(features, labels, required, intercept="penalised"):
+def cost_sensitive(features, labels, required, intercept="penalised"):
     """(w, b) of the certified SVM with these required margins."""
     found = solve_svm(features @ features.T, labels, required, intercept=intercept)
     return np.append(found.coefficients @ features, found.intercept)
 
 
-def _unit(vector):
+def unit(vector):
+    """The vector divided by its norm."""
     return vector / np.linalg.norm(vector)
 
 
 def _limit(loss: PairwiseLoss, radius: float = FAR):
     """Direction of w_2R - w_R."""
-    return _unit(ball_minimiser(loss, 2 * radius) - ball_minimiser(loss, radius))
+    return unit(ball_minimiser(loss, 2 * radius) - ball_minimiser(loss, radius))
 
 
 @claim(
@@ -86,8 +85,8 @@ def terminal_direction(dimension, delta, iota, omega, power=1, by_weight=0, by_o
     ratio = (
         (delta[1] / delta[0]) ** power * (omega[0] / omega[1]) ** by_weight * np.exp(by_offset * (iota[0] - iota[1]))
     )
-    stated = _cost_sensitive(features, labels, np.where(labels > 0, ratio, 1.0))
-    return _limit(_binary(features, labels, delta, iota, omega)), _unit(stated)
+    stated = cost_sensitive(features, labels, np.where(labels > 0, ratio, 1.0))
+    return _limit(binary_loss(features, labels, delta, iota, omega)), unit(stated)
 
 
 @claim(
@@ -104,7 +103,7 @@ def terminal_direction(dimension, delta, iota, omega, power=1, by_weight=0, by_o
 def additive_terms_do_nothing(iota, omega, delta=NEUTRAL):
     """Weights and offsets leave no trace in the terminal phase; multiplicative factors do."""
     features, labels = _separable(4, 20, 3)
-    return _limit(_binary(features, labels, delta, iota, omega)), _unit(_cost_sensitive(features, labels, 1.0))
+    return _limit(binary_loss(features, labels, delta, iota, omega)), unit(cost_sensitive(features, labels, 1.0))
 
 
 @claim(
@@ -122,8 +121,8 @@ def additive_terms_do_nothing(iota, omega, delta=NEUTRAL):
 def reweighting_moves_margins(ratio=5.0):
     """On separable data class weights buy the minority a margin in proportion, as factors would."""
     features, labels = _separable(4, 20, 3)
-    loss = _binary(features, labels, NEUTRAL, (0.0, 0.0), (6.0, 1.2))
-    return _limit(loss), _unit(_cost_sensitive(features, labels, np.where(labels > 0, ratio, 1.0)))
+    loss = binary_loss(features, labels, NEUTRAL, (0.0, 0.0), (6.0, 1.2))
+    return _limit(loss), unit(cost_sensitive(features, labels, np.where(labels > 0, ratio, 1.0)))
 
 
 @claim(
@@ -144,9 +143,9 @@ def reweighting_moves_margins(ratio=5.0):
 def terminal_rate(dimension, delta, iota, omega, power=1, forget=False):
     """Weights and offsets fade from the direction like 1/R, with a constant that the dual solution gives."""
     features, labels = _separable(4, 20, dimension)
-    loss = _binary(features, labels, delta, iota, omega)
-    limit = _cost_sensitive(features, labels, np.where(labels > 0, delta[1] / delta[0], 1.0))
-    plain = _binary(features, labels, delta, (0.0, 0.0), NEUTRAL)
+    loss = binary_loss(features, labels, delta, iota, omega)
+    limit = cost_sensitive(features, labels, np.where(labels > 0, delta[1] / delta[0], 1.0))
+    plain = binary_loss(features, labels, delta, (0.0, 0.0), NEUTRAL)
     v = first_order_term(plain if forget else loss, terminal(loss))
     return FAR**power * angle(ball_minimiser(loss, FAR), limit), np.linalg.norm(v)
 
@@ -168,10 +167,12 @@ def terminal_rate(dimension, delta, iota, omega, power=1, forget=False):
 def terminal_bound(radius, delta, iota, omega, power=1, factor=1.0, forget=False):
     """At every radius, and for every separable data set, an explicit bound holds on margin and angle."""
     features, labels = _separable(4, 20, 3)
-    loss = _binary(features, labels, delta, iota, omega)
+    loss = binary_loss(features, labels, delta, iota, omega)
     limit = terminal(loss)
     w = ball_minimiser(loss, radius)
-    stated = direction_bound(_binary(features, labels, delta, (0.0, 0.0), NEUTRAL) if forget else loss, limit, radius)
+    stated = direction_bound(
+        binary_loss(features, labels, delta, (0.0, 0.0), NEUTRAL) if forget else loss, limit, radius
+    )
     shrink = factor / radius ** (power - 1)
     shortfall = limit.margin - (loss.rows @ w).min() / radius
     return [shortfall, angle(w, limit.direction)], [shrink * stated[0], shrink * stated[1]]
@@ -190,7 +191,7 @@ def terminal_bound_steps(rest=1, root=1):
     x, y, A, omega, m = sp.symbols("x y A omega m", positive=True)
     star, gamma = sp.symbols("gamma* gamma", positive=True)
     above = rest * x * sp.exp(x) + (1 - rest) * x - (sp.exp(x) - 1)  # x e^(rest x) - (e^x - 1)
-    t = sp.log(A) - m - sp.log(omega)
+    t = sp.log(A) - m - sp.log(omega)  # the bound, less its rest x
     inner, own = sp.symbols("w·ŵ ŵ·ŵ", real=True)
     slack = sp.Symbol("s", nonnegative=True)  # w·ŵ - ŵ·ŵ
     return (
@@ -199,7 +200,7 @@ def terminal_bound_steps(rest=1, root=1):
         .positive("and rises, so log(1 + e^t) <= e^t and L(R u*) <= A e^(-Rγ*)", sp.diff(y - sp.log(1 + y), y))
         .equal("x e^x - (e^x - 1) is 0 at x = 0", above.subs(x, 0), 0)
         .positive("and rises, so e^x - 1 <= x e^x", sp.diff(above, x))
-        .equal("log(x e^x) at x = A e^(-m)/ω", sp.log(A * sp.exp(-m) / omega) + x, t + x)
+        .equal("x e^x at x = A e^(-m)/ω is e^t", A * sp.exp(-m) / omega * sp.exp(x), sp.exp(t + x))
         .equal(
             "ŵ is nearest to 0: d/ds ||ŵ + s(w - ŵ)||² / 2 at s = 0 is w·ŵ - ŵ·ŵ >= 0 for feasible w",
             sp.diff((own + 2 * x * (inner - own)) / 2, x),
@@ -272,7 +273,7 @@ def terminal_multiclass(delta, iota, omega, stated="factors"):
         "margins": {"required": 1 / parameters.delta},
     }
     found = solve_multiclass_svm(features @ features.T, labels, intercept="none", **choices[stated])
-    return _limit(PairwiseLoss.multiclass(features, labels, parameters)), _unit(
+    return _limit(PairwiseLoss.multiclass(features, labels, parameters)), unit(
         (found.coefficients.T @ features).ravel()
     )
 
@@ -303,7 +304,7 @@ def additive_terms_do_nothing_multiclass(loss):
         margins = rare[labels] ** -0.25
         pairwise = PairwiseLoss(pairwise.rows, np.repeat(margins[:, None], 2, axis=1), pairwise.weights)
     found = solve_multiclass_svm(features @ features.T, labels, intercept="none")
-    return _limit(pairwise), _unit((found.coefficients.T @ features).ravel())
+    return _limit(pairwise), unit((found.coefficients.T @ features).ravel())
 
 
 @claim(
@@ -319,7 +320,7 @@ def additive_terms_do_nothing_multiclass(loss):
     right={"ratio": 1.0},
     wrong={"δ inverted": {"ratio": 0.5}},
 )
-def two_logits_are_cost_sensitive(delta, ratio=None):
+def two_logits_arecost_sensitive(delta, ratio=None):
     """With two logits the softmax form and its factors select the cost-sensitive SVM, as the binary form does.
 
     It selects the plain SVM: both labels see one score Δ_1 f_1 - Δ_2 f_2, whose sign is all that is fitted.
@@ -329,7 +330,7 @@ def two_logits_are_cost_sensitive(delta, ratio=None):
     parameters = VSParameters(np.array(delta), np.zeros(2), np.ones(2))
     limit = _limit(PairwiseLoss.multiclass(features, np.where(labels > 0, 0, 1), parameters)).reshape(2, -1)
     required = np.where(labels > 0, delta[1] / delta[0] if ratio is None else ratio, 1.0)
-    return _unit(limit[0] - limit[1]), _unit(_cost_sensitive(features[:, :-1], labels, required))
+    return unit(limit[0] - limit[1]), unit(cost_sensitive(features[:, :-1], labels, required))
 
 
 @claim(
@@ -390,95 +391,4 @@ def terminal_groups(delta, iota, power=1, by_offset=0):
     factors, offsets = np.array(delta)[cell], np.array(iota)[cell]
     loss = PairwiseLoss.signed(_with_ones(features), labels, delta=factors, iota=offsets)
     required = factors**-power * np.exp(by_offset * offsets)
-    return _limit(loss), _unit(_cost_sensitive(features, labels, required))
-
-
-# descent
-
-
-def _descent(features, labels, mix, times, normalised, step):
-    loss = _binary(features, labels, **mix)
-    return loss, gradient_descent(loss, times, step=step, normalised=normalised)
-
-
-@claim(
-    "vs_loss.descent_normalised",
-    source=cite("kini2021", "descent on the VS-loss; rate of Ji and Telgarsky (2021)"),
-    kind=Kind.NUMERIC,
-    formula="steps of fixed length: log10 angle falls by 1 a decade of steps, and angle · ||w|| -> ||v||",
-    relation=Relation.EQUAL,
-    rtol=1e-2,
-    cases=MIXES,
-    wrong={
-        "constant step": {"normalised": False},
-        "1 / √t": {"exponent": -0.5},
-        "weights and offsets forgotten": {"forget": True, "iota": (3.0, 0.0)},
-        "limit of the inverted ratio": {"power": -1},
-    },
-    assumptions=("supporting points span the space", "the bias is penalised: descent treats it as a weight"),
-)
-def descent_normalised(delta, iota, omega, normalised=True, exponent=-1.0, forget=False, power=1):
-    """Normalised gradient steps reach the cost-sensitive SVM on (x, 1) at rate 1/t, along the path of the balls."""
-    features, labels = THREE_POINTS
-    mix = {"delta": delta, "iota": iota, "omega": omega}
-    loss, path = _descent(features, labels, mix, [1000, 10000], normalised, 0.25)
-    limit = _cost_sensitive(features, labels, np.where(labels > 0, (delta[1] / delta[0]) ** power, 1.0))
-    angles = angle(path, limit)
-    plain = _binary(features, labels, delta, (0.0, 0.0), NEUTRAL)
-    v = first_order_term(plain if forget else loss, terminal(loss))
-    computed = [np.log10(angles[1] / angles[0]), angles[1] * np.linalg.norm(path[1])]
-    return Sides(computed, [exponent, np.linalg.norm(v)], note=f"angles {np.degrees(angles).round(4).tolist()} degrees")
-
-
-@claim(
-    "vs_loss.descent_constant_step",
-    source=cite("soudry2018", "main theorem, on the rows of the VS-loss"),
-    kind=Kind.NUMERIC,
-    formula="constant step: γ* ||w|| grows by ln 10 a decade, and angle · ||w|| -> ||v||; so angle ~ γ* ||v|| / ln t",
-    relation=Relation.EQUAL,
-    rtol=2e-2,
-    cases=MIXES,
-    wrong={
-        "unit steps": {"normalised": True},
-        "factors forgotten in γ*": {"margin_of": NEUTRAL},
-        "weights and offsets forgotten": {"forget": True, "iota": (3.0, 0.0)},
-    },
-    assumptions=("supporting points span the space", "the bias is penalised: descent treats it as a weight"),
-)
-def descent_constant_step(delta, iota, omega, normalised=False, margin_of=None, forget=False):
-    """With a constant step the norm grows like log t, so weights and offsets fade only like 1 / log t."""
-    features, labels = THREE_POINTS
-    mix = {"delta": delta, "iota": iota, "omega": omega}
-    loss, path = _descent(features, labels, mix, [3000, 30000], normalised, 0.2)
-    limit = _cost_sensitive(features, labels, np.where(labels > 0, delta[1] / delta[0], 1.0))
-    plain = _binary(features, labels, delta, (0.0, 0.0), NEUTRAL)
-    norms, angles = np.linalg.norm(path, axis=1), angle(path, limit)
-    margin = terminal(loss if margin_of is None else _binary(features, labels, margin_of, iota, omega)).margin
-    v = first_order_term(plain if forget else loss, terminal(loss))
-    computed = [margin * (norms[1] - norms[0]) / np.log(10), angles[1] * norms[1]]
-    return Sides(computed, [1.0, np.linalg.norm(v)], note=f"angles {np.degrees(angles).round(3).tolist()} degrees")
-
-
-@claim(
-    "vs_loss.descent_finds_free_intercept",
-    source=cite("tailbound", "gradient descent on (w, b) and the CS-SVM with an intercept"),
-    kind=Kind.NUMERIC,
-    formula="direction of (w, b) after many normalised steps = CS-SVM with a free, unpenalised intercept",
-    relation=Relation.EQUAL,
-    atol=1e-4,
-    cases=MIXES,
-    expected="fails",
-    corrected_by="vs_loss.terminal_direction",
-    right={"intercept": "penalised"},
-    wrong={"no intercept at all": {"intercept": "none"}},
-)
-def descent_finds_free_intercept(delta, iota, omega, intercept="free"):
-    """Descent on weights and bias tends to the SVM whose intercept is free, the one behind the margin-ratio path.
-
-    It tends to the SVM on (x, 1), which penalises the intercept; only there is the rate 1/t a rate to the limit.
-    """
-    features, labels = _separable(4, 20, 4)  # fewer points on the margin than dimensions: they leave (w, b) a choice
-    mix = {"delta": delta, "iota": iota, "omega": omega}
-    _, path = _descent(features, labels, mix, [8000, 12000], normalised=True, step=0.25)
-    required = np.where(labels > 0, delta[1] / delta[0], 1.0)
-    return _unit(path[1] - path[0]), _unit(_cost_sensitive(features, labels, required, intercept))
+    return _limit(loss), unit(cost_sensitive(features, labels, required))
