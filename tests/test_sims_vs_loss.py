@@ -27,6 +27,7 @@ from tailbound.theory.vs_loss.svm import solve_svm
 
 UNEQUAL = {"prior": 0.3, "norms": (3.0, 2.0), "inner": 1.0}
 MIXTURE = GaussianMixture.binary(*UNEQUAL.values())
+ROUNDING = 6e-6  # rows keep 5 decimals
 STUDIES = [
     "ldam.bound_values",
     "ldam.exponent_regret",
@@ -106,9 +107,11 @@ def test_one_fit_serves_every_margin_ratio():
     for row in rows:
         machine = solve_svm(sample.gram, sample.labels, np.where(sample.labels > 0, row["margin_ratio"], 1.0))
         errors = sample.test_errors(machine.coefficients @ sample.features, machine.intercept)
-        np.testing.assert_allclose([row["error_plus"], row["error_minus"]], errors, atol=1e-8)
-        np.testing.assert_allclose([row["norm"], row["intercept"]], [machine.norm, machine.intercept / machine.norm])
-        assert row["error"] == pytest.approx(errors @ MIXTURE.priors)
+        np.testing.assert_allclose([row["error_plus"], row["error_minus"]], errors, atol=ROUNDING)
+        np.testing.assert_allclose(
+            [row["norm"], row["intercept"]], [machine.norm, machine.intercept / machine.norm], atol=ROUNDING
+        )
+        assert row["error"] == pytest.approx(errors @ MIXTURE.priors, abs=ROUNDING)
 
 
 def test_ratio_none_is_the_optimum_of_the_limit():
@@ -145,8 +148,8 @@ def test_group_rows_follow_from_the_machine():
     machine = solve_svm(sample.gram, sample.labels, required)
     errors = sample.test_errors(machine.coefficients @ sample.features, machine.intercept)
     names = ["error_plus_1", "error_minus_1", "error_plus_2", "error_minus_2"]
-    np.testing.assert_allclose([rows[1][name] for name in names], errors)
-    assert rows[1]["deo"] == pytest.approx(errors[0] - errors[2])
+    np.testing.assert_allclose([rows[1][name] for name in names], errors, atol=ROUNDING)
+    assert rows[1]["deo"] == pytest.approx(errors[0] - errors[2], abs=ROUNDING)
     assert rows[0]["norm"] < rows[1]["norm"]
 
 

@@ -145,5 +145,5 @@ def _parquet(rows: pd.DataFrame, study: Study) -> bytes:
                 f"column {name!r} of study {study.name!r} cannot be exported: {str(error).splitlines()[0]}; "
                 "keep to one kind of value"
             ) from None
-    pq.write_table(pa.table(columns), buffer)
+    pq.write_table(pa.table(columns), buffer, compression="zstd", compression_level=9)
     return buffer.getvalue()

@@ -7,7 +7,7 @@ from ...theory.vs_loss.mixture import GaussianMixture
 from ...theory.vs_loss.quadrature import orthant_probability
 from ..core.study import Study, cases
 from .erm import fit_multiclass
-from .gaussian import draw_sample
+from .gaussian import draw_sample, stored
 
 __all__ = ["MULTICLASS_ERRORS", "draw_multiclass_errors", "loss_parameters"]
 
@@ -32,8 +32,9 @@ def draw_multiclass_errors(rng, *, priors, norms, aspect_ratio, ridge, num_examp
         scores = sample.mean_scores(weights) + intercepts[:, None]
         errors = [_class_error(c, scores[:, c], weights) for c in range(len(priors))]
         rows.append(
-            {"loss": loss, "balanced_error": np.mean(errors), "norm": np.linalg.norm(weights)}
-            | {f"error_{c}": error for c, error in enumerate(errors)}
+            {"loss": loss}
+            | stored({"balanced_error": np.mean(errors), "norm": np.linalg.norm(weights)})
+            | stored({f"error_{c}": error for c, error in enumerate(errors)})
         )
     return rows
 

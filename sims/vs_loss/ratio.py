@@ -11,7 +11,7 @@ from ...theory.vs_loss.mixture import GaussianMixture
 from ...theory.vs_loss.ratio_estimate import METHODS, best_shift, estimate_margin_ratio, ratio_of, shift_of
 from ...theory.vs_loss.svm import solve_svm
 from ..core.study import Study
-from .gaussian import draw_components
+from .gaussian import draw_components, stored
 
 __all__ = ["AUTO_RATIO", "POWERS", "draw_auto_ratio"]
 
@@ -67,15 +67,9 @@ def draw_auto_ratio(
         errors = tail((scores + shift_of(ratio) * np.array([1.0, -1.0])) / spreads)
         low, high = intervals.get(rule, (np.nan, np.nan))
         rows.append(
-            {
-                "rule": rule,
-                "margin_ratio": ratio,
-                "error_plus": errors[0],
-                "error_minus": errors[1],
-                "balanced_error": errors.mean(),
-                "low": low,
-                "high": high,
-            }
+            {"rule": rule, "margin_ratio": ratio}
+            | stored({"error_plus": errors[0], "error_minus": errors[1], "balanced_error": errors.mean()})
+            | stored({"low": low, "high": high})
         )
     return rows
 

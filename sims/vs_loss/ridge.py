@@ -15,7 +15,7 @@ from ...theory.vs_loss.scalar_losses import HingeLoss, LogisticLoss, ScalarLoss,
 from ...theory.vs_loss.svm import NotSeparable, margin_ratio_path, solve_svm
 from ..core.study import Study, cases
 from .erm import fit_ridge
-from .gaussian import draw_sample
+from .gaussian import Sample, draw_sample, stored
 
 __all__ = [
     "GRADIENT_DESCENT",
@@ -123,16 +123,18 @@ def draw_gradient_descent(rng, *, prior, signal_strength, aspect_ratio, num_exam
     return rows
 
 
-def _columns(sample, weights: np.ndarray, intercept: float) -> dict:
+def _columns(sample: Sample, weights: np.ndarray, intercept: float) -> dict:
     errors, norm = sample.test_errors(weights, intercept), float(np.linalg.norm(weights))
-    return {
-        "error_plus": errors[0],
-        "error_minus": errors[1],
-        "balanced_error": errors.mean(),
-        "error": errors @ sample.mixture.priors,
-        "norm": norm,
-        "intercept": intercept / norm,
-    }
+    return stored(
+        {
+            "error_plus": errors[0],
+            "error_minus": errors[1],
+            "balanced_error": errors.mean(),
+            "error": errors @ sample.mixture.priors,
+            "norm": norm,
+            "intercept": intercept / norm,
+        }
+    )
 
 
 _FAMILY = ("ce", "wce", "ldam", "la", "cdt", "vs", "hinge")
@@ -160,7 +162,7 @@ RIDGE_ERRORS = Study(
         for n in sizes
     ),
     repetitions=40,
-    until={"error_plus": 0.006},
+    until={"error_plus": 0.01},
     max_repetitions=160,
     quick={"num_examples": 40},
 )
