@@ -136,7 +136,7 @@ def solve_oriented(gram, required, signs, border, upper: np.ndarray | None, scal
         raise NotConverged(
             f"the relative duality gap {certificate.gap:.1e} exceeds {_GAP:g}: ‖w‖ times the data's scale is "
             f"{np.sqrt(2 * certificate.primal * program.size):.1e}, beyond what this Gram matrix resolves; "
-            "centre the features or pass a soft margin"
+            "centre or rescale the features, or lower the bounds of a soft margin"
         )
     grow = unit / shrink
     primal, bound = certificate.primal * unit * grow, certificate.dual * unit * grow
