@@ -4,6 +4,8 @@ Source:
     Kini et al. (2021), arXiv:2103.01550, group-sensitive SVM and equal opportunity.
 """
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -46,8 +48,7 @@ def equal_opportunity(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFram
     rows = matching(rows, norms=(3.0, 3.0), inner=0.0, num_examples=400)
     prior, norms = rows.group_prior.iloc[0], rows.norms.iloc[0]
     mixture = GaussianMixture.groups(prior, norms)
-    ratios = np.geomspace(1, rows.margin_ratio.max() * 1.05, 25)
-    curves = pd.concat([_curve(mixture, aspect_ratio, ratios) for aspect_ratio in _SHOWN])
+    curves = pd.concat([_curve(mixture, aspect_ratio, 1.05 * rows.margin_ratio.max()) for aspect_ratio in _SHOWN])
     fair = pd.concat([_fair_rows(p, norms, rows.aspect_ratio.max()) for p in _PRIORS])
     points = pd.concat(
         summary(rows, ["aspect_ratio", "margin_ratio"], column).assign(column=column) for column in _COLUMNS
@@ -102,7 +103,9 @@ def equal_opportunity(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFram
     return fig, {"curves": curves, "equal_opportunity": fair, "simulation": points, "simulated_ratio": crossings}
 
 
-def _curve(mixture: GaussianMixture, aspect_ratio: float, ratios: np.ndarray) -> pd.DataFrame:
+@cache
+def _curve(mixture: GaussianMixture, aspect_ratio: float, largest: float) -> pd.DataFrame:
+    ratios = np.geomspace(1, largest, 25)
     limits = [hard_margin(mixture, aspect_ratio, required=(ratio, ratio, 1.0, 1.0)) for ratio in ratios]
     plus = np.array([limit.errors[[0, 2]] for limit in limits])
     return pd.DataFrame(
@@ -117,7 +120,8 @@ def _curve(mixture: GaussianMixture, aspect_ratio: float, ratios: np.ndarray) ->
     )
 
 
-def _fair_rows(group_prior: float, norms, largest: float) -> pd.DataFrame:
+@cache
+def _fair_rows(group_prior: float, norms: tuple[float, float], largest: float) -> pd.DataFrame:
     mixture = GaussianMixture.groups(group_prior, norms)
     threshold = separability_threshold(mixture)
     grid = threshold + np.geomspace(0.02, 1.05 * largest - threshold, 40)

@@ -4,6 +4,7 @@ Source:
     Kini et al. (2021), arXiv:2103.01550, Fig. 1; the profile of the signal is chosen here, theirs is not printed.
 """
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,9 @@ def mismatched_features(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFr
         summary(rows, ["loss", "aspect_ratio"], error).assign(error=error) for error in _ERRORS
     ).sort_values(["error", "loss", "aspect_ratio"])
     setting = rows.iloc[0]
-    threshold = _threshold(setting.prior, setting.full_aspect_ratio)
-    lines = _theory(setting, threshold, rows.aspect_ratio.min(), rows.aspect_ratio.max())
+    model = (float(setting.prior), float(setting.full_aspect_ratio))
+    threshold = _threshold(*model)
+    lines = _theory(*model, float(setting.ridge), rows.aspect_ratio.min(), rows.aspect_ratio.max())
 
     fig = Figure(figsize=(PAGE, 4.7), layout="constrained")
     axes = fig.subplots(2, 2, sharex=True)
@@ -76,6 +78,7 @@ def mismatched_features(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFr
     return fig, {"theory": lines, "simulation": points}
 
 
+@cache
 def _threshold(prior: float, full_aspect_ratio: float) -> float:
     def excess(aspect_ratio: float) -> float:
         return aspect_ratio - separability_threshold(seen_mixture(prior, _NORM, full_aspect_ratio, aspect_ratio))
@@ -84,15 +87,15 @@ def _threshold(prior: float, full_aspect_ratio: float) -> float:
     return root
 
 
-def _theory(setting: pd.Series, threshold: float, low: float, high: float) -> pd.DataFrame:
-    prior, found = setting.prior, []
+@cache
+def _theory(prior: float, full_aspect_ratio: float, ridge: float, low: float, high: float) -> pd.DataFrame:
+    threshold, found = _threshold(prior, full_aspect_ratio), []
     grid = np.unique(np.append(np.geomspace(low, high, 25), threshold * np.array([0.9, 0.97, 0.99, 1.003, 1.03])))
     ratio = ((1 - prior) / prior) ** SCALE_EXPONENT
     for aspect_ratio in grid:
-        mixture = seen_mixture(prior, _NORM, setting.full_aspect_ratio, aspect_ratio)
+        mixture = seen_mixture(prior, _NORM, full_aspect_ratio, aspect_ratio)
         limits: dict[str, Any] = {
-            loss: ridge_erm(mixture, aspect_ratio, setting.ridge, loss_pair(loss, prior))
-            for loss in ("ce", "la", "cdt")
+            loss: ridge_erm(mixture, aspect_ratio, ridge, loss_pair(loss, prior)) for loss in ("ce", "la", "cdt")
         }
         if aspect_ratio > threshold:
             limits["svm"] = hard_margin(mixture, aspect_ratio)
