@@ -236,6 +236,16 @@ def test_precomputed_and_callable_kernels_are_the_linear_one(settings):
 
 
 @pytest.mark.parametrize("data", [draw, three_classes])
+@pytest.mark.parametrize("settings", [{}, {"C": 0.05}, {"kernel": "rbf", "gamma": 0.01}])
+def test_a_common_offset_of_the_features_changes_nothing(settings, data):
+    features, labels = data()
+    machine = CostSensitiveSVC(**settings).fit(features, labels)
+    moved = CostSensitiveSVC(**settings).fit(features + 1e6, labels)
+    found, expected = moved.decision_function(features + 1e6), machine.decision_function(features)
+    assert_allclose(found, expected, atol=1e-6)  # float64 keeps 1e-10 of features near 1e6
+
+
+@pytest.mark.parametrize("data", [draw, three_classes])
 def test_attributes_belong_together(data):
     features, labels = data()
     machine = CostSensitiveSVC(C=1.0).fit(features, labels)

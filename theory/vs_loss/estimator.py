@@ -135,6 +135,8 @@ class CostSensitiveSVC(ClassifierMixin, BaseEstimator):
             raise InputError(f"y must have at least 2 classes, got {len(self.classes_)} class in {kept.size} examples")
         rows = X[kept]
         self._gamma = self._resolved_gamma(rows)
+        translates = self.kernel == "rbf" or (self.kernel == "linear" and self.fit_intercept)
+        self._centre = rows.mean(axis=0) if translates else 0.0  # a common offset would cost the Gram matrix digits
         gram = rows[:, kept] if self.kernel == "precomputed" else self._gram(rows, rows)
         upper = self._upper(weights[kept], codes)
         try:
@@ -151,7 +153,9 @@ class CostSensitiveSVC(ClassifierMixin, BaseEstimator):
         self.dual_coef_ = coefficients[:, used]
         self.intercept_ = intercept
         if self.kernel == "linear":
-            self.coef_ = self.dual_coef_ @ self.support_vectors_
+            self.coef_ = self.dual_coef_ @ (self.support_vectors_ - self._centre)
+            if self.fit_intercept:
+                self.intercept_ = intercept - self.coef_ @ self._centre
         return self
 
     def decision_function(self, X) -> np.ndarray:
@@ -210,8 +214,8 @@ class CostSensitiveSVC(ClassifierMixin, BaseEstimator):
                 raise InputError(f"kernel must return shape {(len(left), len(right))}, got {gram.shape}")
             return gram
         return pairwise_kernels(
-            left,
-            right,
+            left - self._centre,
+            right - self._centre,
             metric=self.kernel,
             filter_params=True,
             gamma=self._gamma,
