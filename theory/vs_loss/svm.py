@@ -7,6 +7,7 @@ so a kernel serves as well.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -99,7 +100,7 @@ class MarginRatioPath:
     norms: np.ndarray
 
 
-def solve_svm(gram, labels, required=1.0, *, intercept: str = "free", upper=None) -> SVMSolution:
+def solve_svm(gram, labels, required: Any = 1.0, *, intercept: str = "free", upper: Any = None) -> SVMSolution:
     """Minimise ½‖w‖² subject to y_i f(x_i) >= r_i, or with hinge terms C_i max(0, r_i − y_i f(x_i)).
 
     Args:
@@ -206,7 +207,7 @@ def margin_ratio_path(solution: SVMSolution, ratios) -> MarginRatioPath:
 
 
 def solve_multiclass_svm(
-    gram, labels, required=1.0, *, delta=None, intercept: str = "free", upper=None
+    gram, labels, required: Any = 1.0, *, delta: Any = None, intercept: str = "free", upper: Any = None
 ) -> MulticlassSolution:
     """Minimise ½ Σ_c ‖w_c‖² subject to Δ_y f_y(x_i) − Δ_c f_c(x_i) >= r_i for every rival c of y = y_i.
 
