@@ -309,7 +309,7 @@ def test_a_free_intercept_absorbs_an_offset():
 
 def test_losses_by_name_and_by_parameters():
     assert loss_pair("hinge", 0.2) == (HingeLoss(), HingeLoss())
-    assert loss_pair(((2.0, 1.0), (0.5, -0.3), (0.4, 1.0)), 0.2) == (
+    assert loss_pair("mixed", 0.2) == (
         LogisticLoss(2.0, 0.5, 0.4),
         LogisticLoss(1.0, -0.3, 1.0),
     )

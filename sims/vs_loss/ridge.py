@@ -1,10 +1,8 @@
 """Studies of trained losses: the ridge family on separable and other data, mismatched features, gradient descent.
 
-A loss is named as in `theory.vs_loss.scalar_losses.vs_family`, or ``hinge``, or given by its parameters
-((ω_+, ω_-), (ι_+, ι_-), (Δ_+, Δ_-)). All losses of a case meet the same data, one row each.
+A loss is named as in `theory.vs_loss.scalar_losses.vs_family`, or ``hinge``, or one of `MIXES`. All losses of a case
+meet the same data, one row each.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,6 +18,7 @@ from .gaussian import Sample, draw_sample, stored
 __all__ = [
     "GRADIENT_DESCENT",
     "MISMATCHED_FEATURES",
+    "MIXES",
     "RIDGE_ERRORS",
     "draw_gradient_descent",
     "draw_mismatched_features",
@@ -32,19 +31,27 @@ SCALE_EXPONENT = 0.5
 """γ of CDT and VS in every study here: at a prior of 0.1 the margin ratio (0.9 / 0.1)^γ is 3."""
 
 
-def loss_pair(loss: str | Sequence[Sequence[float]], prior: float) -> tuple[ScalarLoss, ScalarLoss]:
-    """The losses of the classes +1 and -1 that a name, or parameters, stand for. See the module.
+MIXES = {
+    "weighted": ((3.0, 0.6), (0.0, 0.0), (1.0, 1.0)),
+    "shifted": ((1.0, 1.0), (1.5, -0.5), (1.0, 1.0)),
+    "mixed": ((2.0, 1.0), (0.5, -0.3), (0.4, 1.0)),
+}
+"""Losses by their parameters (ω_+, ω_-), (ι_+, ι_-), (Δ_+, Δ_-), whatever the prior."""
+
+
+def loss_pair(loss: str, prior: float) -> tuple[ScalarLoss, ScalarLoss]:
+    """The losses of the classes +1 and -1 that a name stands for. See the module.
 
     Example:
-        >>> loss_pair("cdt", 0.1)[0].delta.round(4), loss_pair(((2, 1), (0, 0), (1, 1)), 0.1)[0].omega
-        (np.float64(0.3333), 2)
+        >>> loss_pair("cdt", 0.1)[0].delta.round(4), loss_pair("mixed", 0.1)[0].delta
+        (np.float64(0.3333), 0.4)
     """
     if loss == "hinge":
         return HingeLoss(), HingeLoss()
-    if isinstance(loss, str):
-        return vs_family(loss, prior, gamma=SCALE_EXPONENT)
-    plus, minus = (LogisticLoss(*parameters) for parameters in zip(*loss, strict=True))
-    return plus, minus
+    if loss in MIXES:
+        plus, minus = (LogisticLoss(*parameters) for parameters in zip(*MIXES[loss], strict=True))
+        return plus, minus
+    return vs_family(loss, prior, gamma=SCALE_EXPONENT)
 
 
 def seen_mixture(prior: float, full_norm: float, full_aspect_ratio: float, aspect_ratio: float) -> GaussianMixture:
@@ -68,8 +75,7 @@ def draw_ridge_errors(rng, *, prior, norms, inner, aspect_ratio, ridge, num_exam
     mixture = GaussianMixture.binary(prior, norms, inner)
     sample = draw_sample(rng, mixture, num_examples, round(aspect_ratio * num_examples))
     return [
-        {"loss": loss if isinstance(loss, str) else str(loss)}
-        | _columns(sample, *fit_ridge(sample.features, sample.labels, loss_pair(loss, prior), ridge))
+        {"loss": loss} | _columns(sample, *fit_ridge(sample.features, sample.labels, loss_pair(loss, prior), ridge))
         for loss in losses
     ]
 
@@ -147,15 +153,15 @@ RIDGE_ERRORS = Study(
         _TILTED | setting | {"num_examples": n}
         for setting, sizes in (
             (
-                {"aspect_ratio": 0.5, "ridge": 0.01, "losses": (*_FAMILY, ((3.0, 0.6), (0.0, 0.0), (1.0, 1.0)))},
+                {"aspect_ratio": 0.5, "ridge": 0.01, "losses": (*_FAMILY, "weighted")},
                 (126, 250, 500, 1000),
             ),
             (
-                {"aspect_ratio": 1.0, "ridge": 0.01, "losses": (*_FAMILY, ((1.0, 1.0), (1.5, -0.5), (1.0, 1.0)))},
+                {"aspect_ratio": 1.0, "ridge": 0.01, "losses": (*_FAMILY, "shifted")},
                 (125, 250, 500),
             ),
             (
-                {"aspect_ratio": 1.0, "ridge": 1e-4, "losses": (*_FAMILY, ((2.0, 1.0), (0.5, -0.3), (0.4, 1.0)))},
+                {"aspect_ratio": 1.0, "ridge": 1e-4, "losses": (*_FAMILY, "mixed")},
                 (125, 250, 500),
             ),
         )

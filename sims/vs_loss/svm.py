@@ -9,12 +9,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linprog
 from scipy.special import ndtri
 
+from ...theory.core.fixed_point import NotConverged
 from ...theory.core.gaussian import density, tail
 from ...theory.vs_loss.asymptotics import HardMargin, hard_margin
 from ...theory.vs_loss.mixture import GaussianMixture
+from ...theory.vs_loss.separability import separability
 from ...theory.vs_loss.svm import NotSeparable, margin_ratio_path, solve_svm
 from ..core.study import Study, cases
 from .gaussian import Sample, draw_sample, stored
@@ -257,20 +258,20 @@ def _support_shares(sample: Sample, support: np.ndarray) -> np.ndarray:
 
 
 def _separable(sample: Sample, dimension: int) -> bool:
-    """Whether some y_i (⟨w, x_i⟩ + b) >= t > 0 in the first coordinates, by the linear program for the largest t.
+    """Whether a hyperplane separates the labels in the first coordinates.
 
-    Near the critical dimension the norm of the hard-margin SVM is beyond what its Gram matrix resolves.
+    Near the critical dimension the margin may be beyond what a Gram matrix resolves; the linear program decides then.
     """
-    signs = sample.labels[:, None]
-    rows = np.hstack([-signs * sample.features[:, :dimension], -signs, np.ones_like(signs)])
-    bounds = [(-1, 1)] * dimension + [(None, None), (None, 1)]
-    found = linprog(np.append(np.zeros(dimension + 1), -1.0), rows, np.zeros(len(rows)), bounds=bounds)
-    if found.status != 0:
-        raise ArithmeticError(f"the linear program of separability failed: {found.message}")
-    return bool(-found.fun > _SEPARATED)
+    features = sample.features[:, :dimension]
+    try:
+        solve_svm(features @ features.T, sample.labels)
+    except NotSeparable:
+        return False
+    except NotConverged:
+        return separability(features, sample.labels).separable
+    return True
 
 
-_SEPARATED = 1e-8  # a margin above what the linear program may be off
 _TABLE = (  # the settings whose limits are tabulated and whose finite-size deviation is measured
     {"prior": 0.2, "norms": (2.0, 2.0), "inner": -4.0, "aspect_ratio": 1.5},
     {"prior": 0.1, "norms": (3.0, 1.5), "inner": 0.0, "aspect_ratio": 1.0},

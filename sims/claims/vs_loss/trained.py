@@ -17,9 +17,9 @@ from ...vs_loss.ridge import GRADIENT_DESCENT, MISMATCHED_FEATURES, RIDGE_ERRORS
 TILTED = {"norms": (2.0, 1.5), "inner": 0.5}
 FAMILY = ("ce", "wce", "ldam", "la", "cdt", "vs", "hinge")
 RIDGES = (
-    {"aspect_ratio": 0.5, "ridge": 0.01, "explicit": ((3.0, 0.6), (0.0, 0.0), (1.0, 1.0))},
-    {"aspect_ratio": 1.0, "ridge": 0.01, "explicit": ((1.0, 1.0), (1.5, -0.5), (1.0, 1.0))},
-    {"aspect_ratio": 1.0, "ridge": 1e-4, "explicit": ((2.0, 1.0), (0.5, -0.3), (0.4, 1.0))},
+    {"aspect_ratio": 0.5, "ridge": 0.01, "mix": "weighted"},
+    {"aspect_ratio": 1.0, "ridge": 0.01, "mix": "shifted"},
+    {"aspect_ratio": 1.0, "ridge": 1e-4, "mix": "mixed"},
 )
 
 
@@ -39,10 +39,10 @@ RIDGES = (
     },
 )
 def simulated_ridge(
-    aspect_ratio, ridge, explicit, num_examples, draws, flipped=False, as_loss=None, ridge_factor=1.0, order=1
+    aspect_ratio, ridge, mix, num_examples, draws, flipped=False, as_loss=None, ridge_factor=1.0, order=1
 ):
     """Exact errors of every trained loss agree with the state evolution, on separable and on other data."""
-    losses = (*FAMILY, explicit)
+    losses = (*FAMILY, mix)
     rows = drawn(
         RIDGE_ERRORS, draws, **TILTED, prior=0.2, aspect_ratio=aspect_ratio, ridge=ridge, num_examples=num_examples,
         losses=losses,
@@ -53,7 +53,7 @@ def simulated_ridge(
         pair = loss_pair(as_loss or loss, 0.2)
         limit = ridge_erm(mixture, aspect_ratio ** (-1 if flipped else 1), ridge * ridge_factor, pair)
         errors = limit.class_errors[::order]
-        group = matching(rows, loss=loss if isinstance(loss, str) else str(loss))
+        group = matching(rows, loss=loss)
         found += [
             agreement(group, float(error), name, allowance / num_examples)
             for error, name, allowance in zip(errors, ("error_plus", "error_minus"), (2.5, 0.5), strict=True)
