@@ -40,7 +40,7 @@ _MAX_CLASSES = 12
 _RIDGES, _ASPECTS = (1e-12, 1e12), (1e-6, 1e6)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MulticlassERM:
     """The limit of a K-class classifier f(x) = W x + b, predicting the largest score.
 

@@ -150,11 +150,11 @@ class HingeLoss:
         return np.zeros_like(np.asarray(u, dtype=float))
 
     def prox(self, h: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The proximal point clip(margin, h, h + step ω), the slope (h - u) / step and its derivative in h."""
+        """The proximal point clip(m, h, h + step ω), the slope -clip((m - h) / step, 0, ω), its derivative in h."""
         h = np.asarray(h, dtype=float)
-        u = np.clip(self.margin, h, h + step * self.omega)
-        caught = (h < self.margin) & (h > self.margin - step * self.omega)
-        return u, (h - u) / step, caught / step
+        short = (self.margin - h) / step
+        caught = (short > 0) & (short < self.omega)
+        return np.clip(self.margin, h, h + step * self.omega), -np.clip(short, 0.0, self.omega), caught / step
 
     def layers(self, step: float) -> list[tuple[float, float]]:
         """The two kinks: where points reach the margin, and where they fall short of it."""
@@ -193,8 +193,9 @@ class SquareLoss:
     def prox(self, h: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The proximal point (h + step ω) / (1 + step ω), the slope there and its derivative in h."""
         h = np.asarray(h, dtype=float)
-        stiffness = self.omega / (1 + step * self.omega)
-        return h + step * stiffness * (1 - h), stiffness * (h - 1), np.full_like(h, stiffness)
+        pull = step * self.omega
+        stiffness = self.omega / (1 + pull)
+        return (h + pull) / (1 + pull), stiffness * (h - 1), np.full_like(h, stiffness)
 
     def layers(self, step: float) -> list[tuple[float, float]]:
         """None: the proximal map is linear."""

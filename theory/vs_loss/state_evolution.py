@@ -40,7 +40,7 @@ _FAR, _ROUGH = 1e12, 0.01  # where the intercept is sought, and how well, in uni
 _RIDGES, _ASPECTS = (1e-12, 1e12), (1e-6, 1e6)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RidgeERM:
     """The limit of a ridge-regularised classifier on a binary mixture.
 
@@ -164,7 +164,7 @@ def ridge_erm(
     if not max(residual, correction) <= _CERTIFIED:
         raise NotConverged(
             f"the solution at ridge {ridge:g}, aspect ratio {aspect_ratio:g} fails its check: residual {residual:.1e}, "
-            f"correction {correction:.1e} (limit {_CERTIFIED:g}); the intercept may not be determined, raise the ridge"
+            f"correction {correction:.1e} (limit {_CERTIFIED:g}); a hinge under a large ridge leaves the intercept open"
         )
     norm = float(np.hypot(tail, np.linalg.norm(rho)))
     return RidgeERM(
