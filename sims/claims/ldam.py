@@ -29,7 +29,7 @@ COUNTS = (  # minority, majority, signal, dimension
         for m, p in ((1.5, 0.3), (1.5, 0.1), (2.5, 0.1))
     ),
     full_cases=tuple(
-        {"signal_strength": m, "prior": p, "num_examples": 1600, "draws": 60}
+        {"signal_strength": m, "prior": p, "num_examples": 800, "draws": 60}
         for m, p in ((1.5, 0.3), (1.5, 0.1), (1.5, 0.05), (2.5, 0.3), (2.5, 0.1), (2.5, 0.02))
     ),
     wrong={"exponent 1/2": {"exponent": 0.5}, "twice the prior": {"factor": 2.0}, "d = 2n": {"aspect_ratio": 2.0}},

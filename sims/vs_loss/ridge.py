@@ -178,7 +178,7 @@ MISMATCHED_FEATURES = Study(
     draw_mismatched_features,
     cases=cases(
         prior=[0.1],
-        full_norm=[3.0, 5.0],
+        full_norm=[3.0],
         full_aspect_ratio=[3.0],
         aspect_ratio=[0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0],
         dimension=[300],

@@ -270,7 +270,7 @@ def simulated_group_svm(num_examples, draws, order=1, fixed=False, group_prior=0
     kind=Kind.SIMULATION,
     formula="n x d Gaussian features and (coordinates, triangular factor): the same law of R_±, ||w||, b, det G",
     relation=Relation.AT_MOST,
-    cases=tuple({"num_examples": 24, "dimension": d, "draws": 500} for d in (18, 40)),
+    cases=tuple({"num_examples": 24, "dimension": d, "draws": 360} for d in (18, 40)),
     full_cases=({"num_examples": 60, "dimension": 90, "draws": 4000},),
     wrong={
         "equal degrees on the diagonal": {"road": "equal degrees"},

@@ -22,7 +22,7 @@ SETTINGS = (
     kind=Kind.SIMULATION,
     formula="smallest separable d / n -> γ* in the mean, within 4 standard errors and 1 / n",
     relation=Relation.AT_MOST,
-    cases=tuple({**setting, "num_examples": 50, "draws": 50} for setting in SETTINGS),
+    cases=tuple({**setting, "num_examples": 50, "draws": 40} for setting in SETTINGS),
     full_cases=tuple({**setting, "num_examples": 200, "draws": 100} for setting in SETTINGS),
     wrong={
         "no signal": {"strength": 0.0},
@@ -44,7 +44,7 @@ def simulated_threshold(prior, norms, inner, num_examples, draws, strength=1.0, 
     kind=Kind.SIMULATION,
     formula="no signal, π = 1/2, both labels: P(separable in R^d) = (Σ_{k<=d} C(n-1, k) - 1) / (2^(n-1) - 1)",
     relation=Relation.AT_MOST,
-    cases=({"num_examples": 12, "draws": 160}, {"num_examples": 30, "draws": 60}),
+    cases=({"num_examples": 12, "draws": 120}, {"num_examples": 30, "draws": 40}),
     full_cases=({"num_examples": 60, "draws": 2000},),
     wrong={"no intercept": {"free": 0}, "two points fewer": {"points": -2}},
 )

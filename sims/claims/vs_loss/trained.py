@@ -29,8 +29,8 @@ RIDGES = (
     kind=Kind.SIMULATION,
     formula="R_± of the ridge-regularised VS family and hinge -> Q(±(m_± + b)/√q) of the state evolution",
     relation=Relation.AT_MOST,
-    cases=tuple({**setting, "num_examples": 120, "draws": 24} for setting in RIDGES),
-    full_cases=tuple({**setting, "num_examples": 480, "draws": 100} for setting in RIDGES),
+    cases=tuple({**setting, "num_examples": 120, "draws": 16} for setting in RIDGES),
+    full_cases=tuple({**setting, "num_examples": 360, "draws": 60} for setting in RIDGES),
     wrong={
         "n / d in place of d / n": {"flipped": True},
         "cross-entropy for all": {"as_loss": "ce"},
@@ -123,7 +123,7 @@ def _advantages(aspect_ratio, dimension, draws, pairs, ridge=1e-6, full_norm=3.0
     formula="R_bal at d/n = 0.1, not separable: LA < CE < CDT; at d/n = 3, separable: CS-SVM < SVM",
     relation=Relation.AT_MOST,
     cases=({"dimension": 60, "draws": 6},),
-    full_cases=({"dimension": 300, "draws": 20},),
+    full_cases=({"dimension": 150, "draws": 12},),
     wrong={"separable everywhere": {"low": 0.5}, "CDT helps everywhere": {"second": ("cdt", "ce")}},
 )
 def simulated_mismatch(dimension, draws, low=0.1, second=("ce", "cdt")):
@@ -146,7 +146,7 @@ def simulated_mismatch(dimension, draws, low=0.1, second=("ce", "cdt")):
     formula="R_± of CE, LA and CDT at ridge 1e-6 -> state evolution with ||μ||² = 9 min(1, (d/n)/3)",
     relation=Relation.AT_MOST,
     cases=({"aspect_ratio": 0.1, "dimension": 40, "draws": 8}, {"aspect_ratio": 1.0, "dimension": 120, "draws": 40}),
-    full_cases=tuple({"aspect_ratio": g, "dimension": 300, "draws": 20} for g in (0.1, 0.2, 1.0)),
+    full_cases=tuple({"aspect_ratio": g, "dimension": 150, "draws": 20} for g in (0.1, 0.2, 1.0)),
     wrong={"all signal at every d / n": {"full": 1e-9}, "LA is CE": {"la": "ce"}, "CDT is CE": {"cdt": "ce"}},
 )
 def simulated_mismatch_limits(aspect_ratio, dimension, draws, full=3.0, la="la", cdt="cdt"):
