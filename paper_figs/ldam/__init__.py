@@ -4,5 +4,6 @@ Source:
     Cao et al. (2019), arXiv:1906.07413.
 """
 
+from . import against as against
 from . import bounds as bounds
 from . import optimum as optimum
