@@ -15,7 +15,7 @@ from tailbound.theory.ldam.bounds import balanced_error_bound, largest_margin
 from tailbound.theory.ldam.weights import class_weights
 
 LDAM = ["ldam.binary_bound", "ldam.optimal_exponents", "ldam.low_order", "ldam.deferred_weights"]
-LDAM += ["ldam.regret", "ldam.power_regret"]
+LDAM += ["ldam.optimal_ratio", "ldam.rule_errors", "ldam.bound_and_error", "ldam.regret", "ldam.power_regret"]
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,7 @@ def test_regret_is_that_against_every_ratio():
         assert (row.wanted_shift >= 1) == np.isinf(svm.optimal_margin_ratio)
     finite = table[table.wanted_shift < 1]
     ratio = ((1 - finite.prior) / finite.prior) ** finite.optimal_exponent
-    assert (ratio - 1) / (ratio + 1) == pytest.approx(finite.wanted_shift, abs=1e-6)
+    assert ((ratio - 1) / (ratio + 1)).to_numpy() == pytest.approx(finite.wanted_shift.to_numpy(), abs=1e-6)
 
 
 def test_no_power_is_safe_everywhere():
@@ -124,13 +124,20 @@ def test_mismatched_features_change_order_at_the_threshold():
             assert agrees(points, interpolated(curve, "aspect_ratio", error, points.aspect_ratio), allowance=0.07)
 
 
+def off_a_line(x, y):
+    return np.abs(np.polyval(np.polyfit(x, y, 1), x) - y)
+
+
 def test_descent_has_its_rates():
     points = tables("vs_loss.gradient_descent")
     for (rule, _), path in points.groupby(["rule", "loss"]):
-        late = path[path.time >= 1000]
-        x = np.log(np.log(late.time)) if rule == "constant" else np.log(late.time)
-        slope = np.polyfit(x, np.log(late["mean"]), 1)[0]
-        assert slope == pytest.approx(-1, abs=0.15 if rule == "constant" else 0.05)
+        late = path[path.time >= 100]
+        time, away = np.log(late.time.to_numpy()), late["mean"].to_numpy()
+        if rule == "constant":  # 1 / (a + b log t), and no power of t
+            assert (away * off_a_line(time, 1 / away)).max() < 0.015
+            assert off_a_line(time, np.log(away)).max() > 0.025
+        else:
+            assert np.polyfit(time[2:], np.log(away[2:]), 1)[0] == pytest.approx(-1, abs=0.05)
 
 
 def test_training_margins_carry_the_whole_mass():
@@ -147,12 +154,12 @@ def test_separability_sharpens_around_the_threshold():
     data = tables("vs_loss.separability")
     for row in data["threshold"].itertuples():
         curves = matching(data["simulation"], prior=row.prior, norm_plus=row.norm_plus)
-        widths = []
-        for _, curve in curves.groupby("num_examples"):
+        widths = {}
+        for n, curve in curves.groupby("num_examples"):
             inner = curve[(curve.share_separable > 0) & (curve.aspect_ratio < 1)].aspect_ratio
-            widths.append(inner.quantile(0.9) - inner.quantile(0.1))
-            assert abs(inner.median() - row.threshold) <= 0.02
-        assert widths[-1] < 0.6 * widths[0]
+            widths[n] = inner.quantile(0.9) - inner.quantile(0.1)
+            assert abs(inner.mean() - row.threshold) < 0.02
+        assert widths[400] < 0.7 * widths[100]
 
 
 def test_the_bound_lies_above_the_error():

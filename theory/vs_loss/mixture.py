@@ -94,7 +94,8 @@ class GaussianMixture:
         member = np.array([0, 0, 1, 1])
         means = np.array([[first * first, inner], [inner, second * second]])
         shares = np.array([group_prior, 1 - group_prior])[member] * np.where(signs > 0, class_prior, 1 - class_prior)
-        return cls(tuple(shares), means[np.ix_(member, member)] * np.outer(signs, signs), tuple(signs))
+        gram = means[np.ix_(member, member)] * np.outer(signs, signs)
+        return cls(tuple(shares), tuple(map(tuple, gram)), tuple(signs))
 
     @property
     def coordinates(self) -> np.ndarray:

@@ -4,6 +4,10 @@ The loss of class c is l(v) = ω (log Σ_a e^(v_a + ι_a) - v_c - ι_c) with v =
 and the map takes η to argmin |s - η|² / 2 + l(C s). Points run along the last axis of every array, so that the small
 linear systems are solved for all points together.
 
+With C large the loss is nearly piecewise linear, and Newton's method creeps along its edges. Points at which it has not
+finished in a few steps are therefore solved for τ log Σ e^((v + ι) / τ) with τ from the range of the scores down to 1,
+each from the tangent at the one before.
+
 Source:
     Derived here; the step log(1 + β) / β is that of Sun and Tran-Dinh (2019), arXiv:1703.04599, for generalised
     self-concordant functions: the third derivative of log-sum-exp along dv is at most the range of dv times the second.
@@ -12,11 +16,15 @@ Source:
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.fixed_point import NotConverged
+
 __all__ = ["softmax_prox"]
 
-_MAX_NEWTON = 500
+_MAX_NEWTON = 40
 _MAX_HALVINGS = 60
 _QUADRATIC = 1e-6  # a Newton step that moves the scores this little leaves an error of its square
+_ROUGH = 0.1  # the same on the way down from large temperatures
+_COOLING = 0.3  # ratio of a temperature to the one before
 _CROWDED = 0.7  # below this share of unfinished points, the finished ones are put aside
 
 
@@ -36,6 +44,9 @@ def softmax_prox(
     Returns:
         P = η - s, the gradient in s, shape (k, N), and dP/dη, shape (k, k, N).
 
+    Raises:
+        NotConverged: if Newton's method has not finished at some point.
+
     Example:
         >>> C, eta = np.eye(2), np.array([[0.3], [-0.4]])
         >>> gradient, _ = softmax_prox(C, np.zeros(2), 1.0, 0, eta, np.zeros((2, 1)))
@@ -43,52 +54,94 @@ def softmax_prox(
         >>> bool(np.allclose(gradient, odds / odds.sum() - np.array([[1.0], [0.0]])))
         True
     """
-    k = eta.shape[0]
-    products = np.einsum("ai,aj->ija", directions, directions).reshape(k * k, -1)
-    target, identity = directions[label][:, None], np.eye(k)[:, :, None]
-    todo = np.arange(eta.shape[1])
-    s = eta - start
-    chosen = np.empty((directions.shape[0], todo.size))
-    share, loss = _softmax(directions, offsets, label, s)
+    problem = _Problem(directions, offsets, weight, label, eta)
+    s, unfinished = problem.newton(eta - start, 1.0, problem.accuracy)
+    if unfinished.any():
+        hard = _Problem(directions, offsets, weight, label, eta[:, unfinished])
+        s[:, unfinished] = hard.cooled()
+    share, _ = problem.softmax(s, 1.0)
+    return problem.pull(share), np.eye(len(eta))[:, :, None] - _inverse(_cholesky(problem.hessian(share, 1.0)))
 
-    def hessian(share: NDArray, pulled: NDArray) -> NDArray:
-        return identity + weight * ((products @ share).reshape(k, k, -1) - pulled[:, None] * pulled[None])
 
-    for _ in range(_MAX_NEWTON):
-        pulled = directions.T @ share
-        gradient = s - eta[:, todo] + weight * (pulled - target)
-        step = -_solve(_cholesky(hessian(share, pulled)), gradient)
-        along = directions @ step
-        reach = along.max(axis=0) - along.min(axis=0)
-        safe = np.where(reach > 1e-3, np.log1p(reach) / np.maximum(reach, 1e-3), 1.0)
-        value, descent = ((s - eta[:, todo]) ** 2).sum(axis=0) / 2 + weight * loss, (gradient * step).sum(axis=0)
-        length = np.ones(todo.size)
-        for _ in range(_MAX_HALVINGS):
-            trial = s + length * step
-            share, loss = _softmax(directions, offsets, label, trial)
-            reached = ((trial - eta[:, todo]) ** 2).sum(axis=0) / 2 + weight * loss
-            enough = (reached <= value + 1e-4 * length * descent) | (length <= safe)
-            if enough.all():
+class _Problem:
+    """|s - η|² / 2 + ω τ log Σ_a e^((C s + ι)_a / τ) - ω (C s + ι)_c at N points η; τ is the temperature."""
+
+    def __init__(self, directions: NDArray, offsets: NDArray, weight: float, label: int, eta: NDArray):
+        self.directions, self.offsets, self.weight, self.label, self.eta = directions, offsets, weight, label, eta
+        self.products = np.einsum("ai,aj->ija", directions, directions).reshape(len(eta) ** 2, -1)
+        # scores carry the rounding of the gradient, times C
+        self.accuracy = max(_QUADRATIC, 8 * weight * float(np.abs(self.products).max()) * np.finfo(float).eps)
+
+    def softmax(self, s: NDArray, temperature: NDArray | float) -> tuple[NDArray, NDArray]:
+        """Shares of the classes, and the loss at weight 1."""
+        scores = self.directions @ s + self.offsets[:, None]
+        top = scores.max(axis=0)
+        odds = np.exp((scores - top) / temperature)
+        total = odds.sum(axis=0)
+        return odds / total, temperature * np.log(total) + top - scores[self.label]
+
+    def pull(self, share: NDArray) -> NDArray:
+        """Gradient of the loss."""
+        return self.weight * (self.directions.T @ share - self.directions[self.label][:, None])
+
+    def hessian(self, share: NDArray, temperature: NDArray | float) -> NDArray:
+        k, pulled = len(self.eta), self.directions.T @ share
+        spread = (self.products @ share).reshape(k, k, -1) - pulled[:, None] * pulled[None]
+        return np.eye(k)[:, :, None] + self.weight / temperature * spread
+
+    def newton(self, s: NDArray, temperature: NDArray | float, accuracy: float) -> tuple[NDArray, NDArray]:
+        """Newton's method from s; the points reached, and which of them are not finished."""
+        todo, reached = np.arange(s.shape[1]), s.copy()
+        eta, heat = self.eta, np.broadcast_to(np.asarray(temperature, dtype=float), s.shape[1:])
+        share, loss = self.softmax(s, heat)
+        for _ in range(_MAX_NEWTON):
+            gradient = s - eta + self.pull(share)
+            step = -_solve(_cholesky(self.hessian(share, heat)), gradient)
+            along = self.directions @ step
+            reach = (along.max(axis=0) - along.min(axis=0)) / heat
+            safe = np.where(reach > 1e-3, np.log1p(reach) / np.maximum(reach, 1e-3), 1.0)
+            value, descent = ((s - eta) ** 2).sum(axis=0) / 2 + self.weight * loss, (gradient * step).sum(axis=0)
+            length = np.ones(todo.size)
+            for _ in range(_MAX_HALVINGS):
+                trial = s + length * step
+                share, loss = self.softmax(trial, heat)
+                now = ((trial - eta) ** 2).sum(axis=0) / 2 + self.weight * loss
+                enough = (now <= value + 1e-4 * length * descent) | (length <= safe)
+                if enough.all():
+                    break
+                length = np.where(enough, length, np.maximum(length / 2, safe))
+            s = trial
+            reached[:, todo] = s
+            unfinished = reach > accuracy
+            if not unfinished.any():
+                return reached, np.zeros(reached.shape[1], dtype=bool)
+            if unfinished.mean() < _CROWDED:
+                todo, s, eta, heat = todo[unfinished], s[:, unfinished], eta[:, unfinished], heat[unfinished]
+                share, loss, unfinished = share[:, unfinished], loss[unfinished], np.ones(todo.size, dtype=bool)
+        return reached, np.isin(np.arange(reached.shape[1]), todo[unfinished])
+
+    def cooled(self) -> NDArray:
+        """The proximal points, from high temperatures down."""
+        s = self.eta - self.pull(np.full((len(self.directions), self.eta.shape[1]), 1 / len(self.directions)))
+        scores = self.directions @ np.concatenate([s, self.eta], axis=1)
+        heat = np.maximum(1.0, np.ptp(scores, axis=0).reshape(2, -1).max(axis=0))
+        unfinished = np.ones(heat.size, dtype=bool)
+        while True:
+            s, unfinished = self.newton(s, heat, self.accuracy if heat.max() == 1 else _ROUGH)
+            if heat.max() == 1:
                 break
-            length = np.where(enough, length, np.maximum(length / 2, safe))
-        s = trial
-        chosen[:, todo] = share
-        unfinished = reach > _QUADRATIC
-        if not unfinished.any():
-            break
-        if unfinished.mean() < _CROWDED:
-            todo, s, share, loss = todo[unfinished], s[:, unfinished], share[:, unfinished], loss[unfinished]
-    pulled = directions.T @ chosen
-    return weight * (pulled - target), identity - _inverse(_cholesky(hessian(chosen, pulled)))
-
-
-def _softmax(directions: NDArray, offsets: NDArray, label: int, s: NDArray) -> tuple[NDArray, NDArray]:
-    """Shares of the classes, and the loss at weight 1."""
-    scores = directions @ s + offsets[:, None]
-    top = scores.max(axis=0)
-    odds = np.exp(scores - top)
-    total = odds.sum(axis=0)
-    return odds / total, np.log(total) + top - scores[label]
+            share, _ = self.softmax(s, heat)
+            scores = share * (self.directions @ s + self.offsets[:, None])
+            spread = self.directions.T @ (scores - share * scores.sum(axis=0)) * self.weight / heat
+            cooler = np.maximum(1.0, _COOLING * heat)
+            s = s + (cooler / heat - 1) * _solve(_cholesky(self.hessian(share, heat)), spread)
+            heat = cooler
+        if unfinished.any():
+            raise NotConverged(
+                f"the proximal map is not resolved at {int(unfinished.sum())} of {heat.size} points, scores up to "
+                f"{float(np.abs(scores).max()):.1e}; raise the ridge"
+            )
+        return s
 
 
 def _cholesky(matrices: NDArray) -> NDArray:
