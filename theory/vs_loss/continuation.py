@@ -98,7 +98,7 @@ def newton(system: RidgeSystem[Point], point: Point, ridge: float, tolerance: fl
             else:
                 return point if sizes[-1] < _STALLED else None
             point = trial
-    except np.linalg.LinAlgError:
+    except (np.linalg.LinAlgError, NotConverged):  # a trial point out of reach
         return None
     return None
 
