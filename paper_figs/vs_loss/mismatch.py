@@ -47,6 +47,7 @@ def mismatched_features(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFr
     setting = rows.iloc[0]
     model = (float(setting.prior), float(setting.full_aspect_ratio))
     threshold = _threshold(*model)
+    points = points.loc[~points.loss.isin(_LIMITS) | (points.aspect_ratio > threshold)]  # below, few draws have an SVM
     lines = _theory(*model, float(setting.ridge), rows.aspect_ratio.min(), rows.aspect_ratio.max())
 
     fig = Figure(figsize=(PAGE, 4.7), layout="constrained")
@@ -57,8 +58,6 @@ def mismatched_features(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFr
             shown = lines.loc[lines.loss == loss]
             ax.plot(shown.aspect_ratio, shown[error], **dashes(line))
             shown = points.loc[(points.loss == loss) & (points.error == error)]
-            if loss in _LIMITS:  # below, few draws have an SVM, and not any draws
-                shown = shown.loc[shown.aspect_ratio > threshold]
             error_bars(ax, "aspect_ratio", shown, line, **(_HOLLOW if loss in _LIMITS else {}))
         ax.set(xscale="log", title=title, xlim=(0.9 * rows.aspect_ratio.min(), 1.1 * rows.aspect_ratio.max()))
         ax.set_ylim(bottom=0)
