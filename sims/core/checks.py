@@ -15,7 +15,12 @@ import pandas as pd
 from ...theory.core.claims import Sides
 from .study import Agreement, Study, agreement
 
-__all__ = ["agreement", "drawn", "matching", "within"]
+__all__ = ["agreement", "agreements", "drawn", "matching", "within"]
+
+
+def agreements(rows: pd.DataFrame, num_examples: float, **columns: tuple[float, float]) -> list[Agreement]:
+    """Compare several columns with the theory; each is given as (theory, c), its allowance being c / `num_examples`."""
+    return [agreement(rows, float(theory), name, c / num_examples) for name, (theory, c) in columns.items()]
 
 
 def drawn(study: Study, repetitions: int, **case) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from ....theory.core.sources import cite
 from ....theory.vs_loss.asymptotics import HardMargin, hard_margin
 from ....theory.vs_loss.mixture import GaussianMixture
 from ....theory.vs_loss.svm import solve_svm
-from ...core.checks import agreement, drawn, matching, within
+from ...core.checks import agreement, agreements, drawn, matching, within
 from ...vs_loss.gaussian import Sample, bartlett_factor, draw_components, draw_sample
 from ...vs_loss.svm import (
     CS_SVM_ERRORS,
@@ -24,9 +24,6 @@ from ...vs_loss.svm import (
     sample_training_margins,
     wasserstein_distance,
 )
-
-ALLOWANCES = {"error_plus": 4.0, "error_minus": 1.0, "norm": 3.0, "intercept": 9.0, "support": 6.0}
-GROUP_ALLOWANCES = {"error_plus_1": 2.0, "error_minus_1": 2.0, "error_plus_2": 1.0, "error_minus_2": 1.0, "deo": 2.0}
 
 ANTIPODAL = {"prior": 0.2, "norms": (2.0, 2.0), "inner": -4.0, "aspect_ratio": 1.5}
 UNEQUAL = {"prior": 0.1, "norms": (3.0, 1.5), "inner": 0.0, "aspect_ratio": 1.0}
@@ -64,13 +61,15 @@ def simulated_cs_svm(
     for ratio in (1.0, 3.0):
         group = matching(rows, margin_ratio=ratio)
         limit = _limit(setting, ratio**power, flipped=flipped, prior_factor=prior_factor, intercept=intercept)
-        stated = dict(zip(("error_plus", "error_minus"), limit.errors[:: -1 if swapped else 1], strict=True))
-        stated |= {"norm": limit.norm, "intercept": limit.intercept}
-        grow = {"norm": (ratio + 1) / 2}
-        found += [
-            agreement(group, float(value), name, ALLOWANCES[name] * grow.get(name, 1.0) / num_examples)
-            for name, value in stated.items()
-        ]
+        plus, minus = limit.errors[:: -1 if swapped else 1]
+        found += agreements(
+            group,
+            num_examples,
+            error_plus=(plus, 4.0),
+            error_minus=(minus, 1.0),
+            norm=(float(limit.norm), 1.5 * (ratio + 1)),
+            intercept=(float(limit.intercept), 9.0),
+        )
     return within(*found)
 
 
@@ -114,9 +113,8 @@ def simulated_support(setting, num_examples, draws, sign=1, edge=1.0, order=1):
     shares = replace(limit, required=limit.required * edge).support_fractions
     shares = (shares if sign > 0 else 1 - shares)[::order]
     rows = drawn(CS_SVM_ERRORS, draws, **setting, num_examples=num_examples, margin_ratios=(1.0,))
-    allowance = ALLOWANCES["support"] / num_examples
-    pairs = zip(("support_plus", "support_minus"), shares, strict=True)
-    return within(*(agreement(rows, float(share), name, allowance) for name, share in pairs))
+    plus, minus = shares
+    return within(*agreements(rows, num_examples, support_plus=(plus, 6.0), support_minus=(minus, 6.0)))
 
 
 MARGINS = {"prior": 0.15, "norms": (1.75, 1.75), "inner": -(1.75**2), "aspect_ratio": 0.4}
@@ -256,11 +254,15 @@ def simulated_group_svm(num_examples, draws, order=1, fixed=False, group_prior=0
         first = hard_margin(mixture, 1.0, required=(small, small, 1.0, 1.0)).errors
         if order < 0:
             first = first[[2, 3, 0, 1]]
-        stated = dict(zip(GROUP_ALLOWANCES, [*first, first[0] - first[2]], strict=True))
-        found += [
-            agreement(group, float(value), name, GROUP_ALLOWANCES[name] / num_examples)
-            for name, value in stated.items()
-        ]
+        found += agreements(
+            group,
+            num_examples,
+            error_plus_1=(first[0], 2.0),
+            error_minus_1=(first[1], 2.0),
+            error_plus_2=(first[2], 1.0),
+            error_minus_2=(first[3], 1.0),
+            deo=(first[0] - first[2], 2.0),
+        )
     return within(*found)
 
 

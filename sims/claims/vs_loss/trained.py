@@ -10,7 +10,7 @@ from ....theory.core.sources import cite
 from ....theory.vs_loss.mixture import GaussianMixture
 from ....theory.vs_loss.multiclass import ridge_erm_multiclass
 from ....theory.vs_loss.state_evolution import ridge_erm
-from ...core.checks import agreement, drawn, matching, within
+from ...core.checks import agreements, drawn, matching, within
 from ...vs_loss.multiclass import MULTICLASS_ERRORS, loss_parameters
 from ...vs_loss.ridge import GRADIENT_DESCENT, MISMATCHED_FEATURES, RIDGE_ERRORS, loss_pair, seen_mixture
 
@@ -52,12 +52,9 @@ def simulated_ridge(
     for loss in losses:
         pair = loss_pair(as_loss or loss, 0.2)
         limit = ridge_erm(mixture, aspect_ratio ** (-1 if flipped else 1), ridge * ridge_factor, pair)
-        errors = limit.class_errors[::order]
+        plus, minus = limit.class_errors[::order]
         group = matching(rows, loss=loss)
-        found += [
-            agreement(group, float(error), name, allowance / num_examples)
-            for error, name, allowance in zip(errors, ("error_plus", "error_minus"), (2.5, 0.5), strict=True)
-        ]
+        found += agreements(group, num_examples, error_plus=(plus, 2.5), error_minus=(minus, 0.5))
     return within(*found)
 
 
@@ -97,11 +94,8 @@ def simulated_multiclass(aspect_ratio, ridge, num_examples, draws, as_loss=None,
     for loss in losses:
         parameters = loss_parameters(as_loss or loss, THREE["priors"])
         limit = ridge_erm_multiclass(mixture, aspect_ratio ** (-1 if flipped else 1), ridge, parameters)
-        group = matching(rows, loss=loss)
-        found += [
-            agreement(group, float(error), f"error_{c}", allowance / num_examples)
-            for c, (error, allowance) in enumerate(zip(limit.class_errors, (1.0, 1.5, 4.0), strict=True))
-        ]
+        columns = {f"error_{c}": (error, (1.0, 1.5, 4.0)[c]) for c, error in enumerate(limit.class_errors)}
+        found += agreements(matching(rows, loss=loss), num_examples, **columns)
     return within(*found)
 
 
@@ -158,12 +152,9 @@ def simulated_mismatch_limits(aspect_ratio, dimension, draws, full=3.0, la="la",
     mixture = seen_mixture(0.1, 3.0, full, aspect_ratio)
     found = []
     for loss, read_as in (("ce", "ce"), ("la", la), ("cdt", cdt)):
-        errors = ridge_erm(mixture, aspect_ratio, 1e-6, loss_pair(read_as, 0.1)).class_errors
+        plus, minus = ridge_erm(mixture, aspect_ratio, 1e-6, loss_pair(read_as, 0.1)).class_errors
         group = matching(rows, loss=loss)
-        found += [
-            agreement(group, float(error), name, allowance * aspect_ratio / dimension)
-            for error, name, allowance in zip(errors, ("error_plus", "error_minus"), (4.0, 1.0), strict=True)
-        ]
+        found += agreements(group, dimension / aspect_ratio, error_plus=(plus, 4.0), error_minus=(minus, 1.0))
     return within(*found)
 
 
