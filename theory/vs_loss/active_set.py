@@ -123,21 +123,22 @@ def _descend(program: Program, steps: int, settled: float, state: _State | None)
         point = state.dual
     multipliers = np.zeros(E.shape[1])
     ahead, momentum, active = point, 1.0, np.zeros(n, dtype=bool)
+    rate = 1 / (1.1 * largest)
     for step in range(steps):
-        moved = ahead - (_times(G, ahead) - t) / (1.1 * largest)
+        height = signs * (ahead - rate * (_times(G, ahead) - t) - E @ multipliers)
         if E.shape[1]:  # a Newton step of the projection onto E'β = 0 within the bounds
-            height = signs * (moved - E @ multipliers)
             inner = E[(height > 0) & (height < upper)]
-            multipliers = multipliers + _least_squares(inner.T @ inner, E.T @ (_inside(height, upper) * signs))
-            moved -= E @ multipliers
-        new = _inside(signs * moved, upper) * signs
+            change = _least_squares(inner.T @ inner, E.T @ (_inside(height, upper) * signs))
+            multipliers = multipliers + change
+            height -= signs * (E @ change)
+        new = _inside(height, upper) * signs
         following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         ahead, point, momentum = new + (momentum - 1) / following * (new - point), new, following
         was, active = active, point != 0
         if step >= _AT_LEAST and np.count_nonzero(was != active) <= settled * n:
             break
     capped = np.isfinite(upper) & (signs * point >= upper)
-    return _State((point != 0) & ~capped, capped, point, 1.1 * largest * multipliers)
+    return _State((point != 0) & ~capped, capped, point, multipliers / rate)
 
 
 def _pivot(program: Program, state: _State) -> tuple[_State, bool]:
@@ -180,7 +181,7 @@ def _pivot(program: Program, state: _State) -> tuple[_State, bool]:
 
 def _cholesky(G: np.ndarray, rows: np.ndarray) -> np.ndarray | None:
     """The factor of G on `rows` (upper triangle, in the layout of LAPACK), or None where it is singular."""
-    block = G.copy() if rows.size == len(G) else G[np.ix_(rows, rows)]
+    block = G.copy() if rows.size == len(G) else G.take(rows, axis=0).take(rows, axis=1)
     if not rows.size:
         return block
     largest = block.diagonal().max()
