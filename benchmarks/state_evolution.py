@@ -59,7 +59,9 @@ def by_damped_iteration(mixture, aspect_ratio, ridge, losses, damping=0.3, toler
             low, high = np.where(above, low, middle), np.where(above, middle, high)
         return (low + high) / 2
 
-    for iteration in range(1, 1000):
+    iterations = 0
+    while iterations < 1000:
+        iterations += 1
         for _ in range(20):  # Newton's method in b
             points = [
                 prox(loss, y * (m + b) + np.sqrt(square) * nodes, step)
@@ -82,7 +84,7 @@ def by_damped_iteration(mixture, aspect_ratio, ridge, losses, damping=0.3, toler
         )
         if change < tolerance:
             break
-    return tail(signs * (means + b) / np.sqrt(square)), iteration
+    return tail(signs * (means + b) / np.sqrt(square)), iterations
 
 
 def random_setting(rng):
@@ -122,7 +124,7 @@ def over_the_range(name, draws, solve, unit):
 
 
 def monte_carlo(train, errors_of) -> tuple[np.ndarray, float, int]:
-    """Mean class errors, seconds and draws until the largest standard error is as wanted, from a first batch of draws."""
+    """Mean class errors, seconds and draws until the largest standard error is as wanted, from a first batch."""
     rng, errors, start = np.random.default_rng(0), [], time.perf_counter()
     for _ in range(LEAST_DRAWS):
         errors.append(errors_of(*train(rng)))
