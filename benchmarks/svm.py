@@ -2,9 +2,10 @@
 
 Gaussian mixtures, hard margin, free intercept, one thread, from the feature matrix on (the Gram matrix is part of our
 time). The peers: scikit-learn's SVC(kernel="linear", C=1e9, tol=1e-6), which is libsvm, and cvxpy's primal with
-Clarabel at its default tolerances, compilation included. Each time is the least of several repetitions, in turns. The relative
-gap is measured here, from the features and alike for all: the primal value of w, scaled to the required margins with
-its best intercept, and the dual value of the multipliers, balanced between the classes and scaled to their best.
+Clarabel at its default tolerances, compilation included. Each time is the least of several repetitions, in turns. The
+relative gap is measured here, from the features and alike for all: the primal value of w, scaled to the required
+margins with its best intercept, and the dual value of the multipliers, balanced between the classes and scaled to their
+best.
 """
 
 import sys
