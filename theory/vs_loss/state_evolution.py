@@ -189,9 +189,7 @@ class _System:
         self.evaluations += 1
         rho, b, tail, step = self.unpack(z)
         norm = np.hypot(tail, np.linalg.norm(rho))
-        found = np.full((9, len(self.y)), np.nan)
-        if not (np.isfinite(z).all() and 0 < step < np.inf and norm > 0):
-            return found
+        found = np.empty((9, len(self.y)))
         for j, loss in enumerate(self.losses):
             centre = self.y[j] * (self.x[j] @ rho + b)
             layers = np.array(loss.layers(step), dtype=float).reshape(-1, 2)
