@@ -153,20 +153,21 @@ def test_single_rows_reach_what_blocks_reach(problem):
     features, labels, required, intercept, upper = problem
     gram = features @ features.T
     try:
-        machine = solve_svm(gram, labels, required, intercept=intercept, upper=upper)
-    except ArithmeticError as error:
-        outcome = type(error)
-    else:
-        outcome = None
+        value = solve_svm(gram, labels, required, intercept=intercept, upper=upper).certificate.primal
+    except NotSeparable:
+        value = np.inf
+    except NotConverged:  # beyond float64, where the two may differ
+        assume(False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(active_set, "_pivot", lambda program, state: (state, False))
-        if outcome is not None:
-            with pytest.raises(ArithmeticError):
-                solve_svm(gram, labels, required, intercept=intercept, upper=upper)
-            return
-        alone = solve_svm(gram, labels, required, intercept=intercept, upper=upper)
-    np.testing.assert_allclose(alone.norm, machine.norm, rtol=1e-7, atol=1e-9)
-    np.testing.assert_allclose(alone.certificate.primal, machine.certificate.primal, rtol=2e-9)
+        try:
+            alone = solve_svm(gram, labels, required, intercept=intercept, upper=upper).certificate.primal
+        except NotSeparable:
+            alone = np.inf
+        except NotConverged:
+            assert upper is None or upper * np.abs(features).max() ** 2 > 1e3
+            assume(False)
+    np.testing.assert_allclose(alone, value, rtol=2e-9)
 
 
 @pytest.mark.parametrize("upper", [None, 0.5])
