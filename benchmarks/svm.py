@@ -17,7 +17,7 @@ from sklearn.svm import SVC
 from tailbound.theory.vs_loss.svm import margin_ratio_path, solve_svm
 from threadpoolctl import threadpool_limits
 
-SIZES = ((200, 400, 0.1), (600, 1000, 0.15), (1000, 1500, 0.2))
+SIZES = ((200, 400, 0.1), (200, 400, 0.2), (600, 1000, 0.1), (600, 1000, 0.2), (1000, 1500, 0.1), (1000, 1500, 0.2))
 SIGNAL = 2.0
 RATIOS = np.geomspace(0.05, 50, 50)
 

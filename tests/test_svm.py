@@ -381,6 +381,14 @@ def test_nearly_touching_classes(gap):
         np.testing.assert_allclose(machine.norm, 2 / gap, rtol=1e-8)
 
 
+def test_a_top_direction_that_the_probe_misses():
+    """The descent's first step is too long for these rows; it must not run away."""
+    features, labels = mixture(36303208, 4, 2, signal=0.5, prior=0.5)
+    machine = solve_svm(features @ features.T, labels, intercept="none")
+    check_optimal(features, labels, np.ones(4), "none", None, machine)
+    assert machine.support.tolist() == [0, 1]
+
+
 def test_all_features_zero():
     with pytest.raises(NotSeparable) as excinfo:
         solve_svm(np.zeros((3, 3)), [1, -1, -1])

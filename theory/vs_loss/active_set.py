@@ -20,6 +20,7 @@ Source:
     and Hanson (1974), chapter 23, for `_walk`.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,7 @@ _DESCENTS = (
     (150, 0.0),
 )  # before each attempt of `_pivot`: steps, and the share of rows changing at the end
 _AT_LEAST = 8  # steps of a descent
+_SMALL = 500  # up to this size a whole product costs less than choosing its rows
 _PIVOTS, _STALLS = 60, 6  # exchanges in all, and without fewer violations, before `_pivot` gives up
 
 
@@ -105,7 +107,7 @@ def minimise(program: Program) -> tuple[np.ndarray, np.ndarray]:
 
 def _descend(program: Program, steps: int, settled: float, state: _State | None) -> _State:
     """Accelerated projected gradients, until the active set hardly changes or the steps are spent."""
-    G, t, signs, upper, E = program.gram, program.target, program.signs, program.upper, program.border
+    G, t, signs, upper = program.gram, program.target, program.signs, program.upper
     n = len(t)
     mean = t / (np.linalg.norm(t) or 1.0)  # of a class: often close to the largest direction
     probe = mean + np.cos(np.arange(n)) / np.sqrt(n)
@@ -121,24 +123,40 @@ def _descend(program: Program, steps: int, settled: float, state: _State | None)
         point = _inside(signs * point * (float(t @ point) / bend if bend > 0 else 1.0), upper) * signs
     else:
         point = state.dual
-    multipliers = np.zeros(E.shape[1])
-    ahead, momentum, active = point, 1.0, np.zeros(n, dtype=bool)
-    rate = 1 / (1.1 * largest)
+    moved, multipliers = _accelerate(program, point, 1 / (1.1 * largest), steps, settled)
+    if not _objective(program, moved) <= 0:  # worse than nothing: a step too long for a direction the probe has missed
+        moved, multipliers = _accelerate(program, point, 1 / (float(np.linalg.norm(G)) or 1.0), steps, settled)
+    capped = np.isfinite(upper) & (signs * moved >= upper)
+    return _State((moved != 0) & ~capped, capped, moved, multipliers)
+
+
+def _accelerate(program: Program, point: np.ndarray, rate: float, steps: int, settled: float):
+    """The steps of `_descend`, of length `rate`; the point and its multipliers."""
+    G, t, signs, upper = program.gram, program.target, program.signs, program.upper
+    oriented = (program.border * signs[:, None]).T  # E' on heights
+    bounded = bool(np.isfinite(upper).any())
+    squares = (oriented**2).sum(axis=0)
+    shift, few = rate * t, settled * len(t)
+    multipliers = np.zeros(len(oriented))
+    ahead, momentum, active = point, 1.0, np.zeros(len(t), dtype=bool)
     for step in range(steps):
-        height = signs * (ahead - rate * (_times(G, ahead) - t) - E @ multipliers)
-        if E.shape[1]:  # a Newton step of the projection onto E'β = 0 within the bounds
-            inner = E[(height > 0) & (height < upper)]
-            change = _least_squares(inner.T @ inner, E.T @ (_inside(height, upper) * signs))
+        height = signs * (ahead - rate * _times(G, ahead) + shift) - multipliers @ oriented
+        if len(oriented):  # a Newton step of the projection onto E'β = 0 within the bounds
+            inner = (height > 0) & (height < upper) if bounded else height > 0
+            rest = oriented @ _inside(height, upper)
+            if len(oriented) == 1:
+                change = rest / ((squares @ inner) or 1.0)
+            else:
+                change = _least_squares((oriented * inner) @ oriented.T, rest)
             multipliers = multipliers + change
-            height -= signs * (E @ change)
+            height -= change @ oriented
         new = _inside(height, upper) * signs
-        following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+        following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
         ahead, point, momentum = new + (momentum - 1) / following * (new - point), new, following
-        was, active = active, point != 0
-        if step >= _AT_LEAST and np.count_nonzero(was != active) <= settled * n:
+        was, active = active, new != 0
+        if step >= _AT_LEAST and np.count_nonzero(was != active) <= few:
             break
-    capped = np.isfinite(upper) & (signs * point >= upper)
-    return _State((point != 0) & ~capped, capped, point, multipliers / rate)
+    return point, multipliers / rate
 
 
 def _pivot(program: Program, state: _State) -> tuple[_State, bool]:
@@ -146,6 +164,7 @@ def _pivot(program: Program, state: _State) -> tuple[_State, bool]:
     G, t, signs, upper = program.gram, program.target, program.signs, program.upper
     bounded = np.isfinite(upper).any()
     free, capped = state.free.copy(), state.capped.copy()
+    unit, noise = 1e-12 * float(np.abs(t).max()), 4 * _EPS * program.size
     fewest, stalls = len(t) + 1, 0
     last = state
     for _ in range(_PIVOTS):
@@ -154,23 +173,23 @@ def _pivot(program: Program, state: _State) -> tuple[_State, bool]:
         factor = _cholesky(G, rows)
         if factor is None:
             return last, False
-        fixed = _times(G, dual) if capped.any() else None
-        dual[rows], multipliers = _bordered(
-            program, factor, rows, t[rows] - (0 if fixed is None else fixed[rows]), dual
-        )
+        right = t[rows] - _times(G, dual)[rows] if bounded else t[rows]
+        dual[rows], multipliers = _bordered(program, factor, rows, right, dual)
         if not rows.size and multipliers.size == 1:
             multipliers = _between(program, dual, capped)
         surplus = signs * (_times(G, dual) + program.border @ multipliers - t)
-        tolerance = 1e-12 * np.abs(t).max() + 4 * _EPS * program.size * np.abs(dual).sum()
+        tolerance = unit + noise * float(np.abs(dual).sum())
         height = signs * dual
         low, high = free & (height < 0), free & (height > upper)
-        enter = ~free & np.where(capped, surplus > tolerance, surplus < -tolerance)
-        violations = int(low.sum() + high.sum() + enter.sum())
+        enter = ~free & (np.where(capped, -surplus, surplus) < -tolerance)
+        violations = int(np.count_nonzero(low | high | enter))
         last = _State(free, capped, _inside(height, upper) * signs, multipliers)
         if violations == 0 and not _balanced(program, dual):
             return last, False
         if violations == 0:
-            return _refined(program, factor, rows, _State(free, capped, dual, multipliers), surplus), True
+            found = _State(free, capped, dual, multipliers)
+            rough = float(np.abs(surplus[rows]).max(initial=0.0)) > 0.1 * unit
+            return _refined(program, factor, rows, found, surplus) if rough else found, True
         stalls = 0 if violations < fewest else stalls + 1
         fewest = min(fewest, violations)
         if stalls > _STALLS:
@@ -196,7 +215,9 @@ def _bordered(program: Program, factor, rows, right, dual, below=None) -> tuple[
     E = program.border[rows]
     if not rows.size:
         return np.empty(0), np.zeros(E.shape[1])
-    both, _ = _potrs(factor, np.asfortranarray(np.column_stack([right, E])), lower=0, overwrite_b=1)
+    both = np.empty((rows.size, 1 + E.shape[1]), order="F")
+    both[:, 0], both[:, 1:] = right, E
+    both, _ = _potrs(factor, both, lower=0, overwrite_b=1)
     if not E.shape[1]:
         return both[:, 0], np.empty(0)
     if below is None:
@@ -233,7 +254,7 @@ def _walk(program: Program, start: _State) -> _State:
     t, signs, upper, E = program.target, program.signs, program.upper, program.border
     n = len(t)
     dual, multipliers = start.dual.copy(), start.multipliers
-    if not _balanced(program, dual):
+    if not (_balanced(program, dual) and _objective(program, dual) <= 0):
         dual = np.zeros(n)
     capped = (signs * dual >= upper) & np.isfinite(upper)
     basis = _Basis(program)
@@ -384,14 +405,21 @@ class _Basis:
         return _potrs(self.factor[:m, :m], right, lower=1)[0] if m else np.empty(np.shape(right))
 
 
+def _objective(program: Program, dual: np.ndarray) -> float:
+    return float(dual @ _times(program.gram, dual)) / 2 - float(program.target @ dual)
+
+
 def _times(G: np.ndarray, dual: np.ndarray) -> np.ndarray:
     """G β, reading only the rows that count when they are few."""
+    if dual.size <= _SMALL:
+        return G @ dual
     used = np.flatnonzero(dual)
     return dual[used] @ G[used] if 4 * used.size < dual.size else G @ dual
 
 
 def _inside(height: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    return np.minimum(np.maximum(height, 0.0), upper)
+    above = np.maximum(height, 0.0)
+    return np.minimum(above, upper, out=above)
 
 
 def _least_squares(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:

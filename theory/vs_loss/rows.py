@@ -192,14 +192,14 @@ def _not_separable(program: Program, height: np.ndarray, unit: float, length: fl
     if E.shape[1]:
         weights[used] -= E @ np.linalg.lstsq(E.T @ E, E.T @ weights[used], rcond=1e-13)[0]
     weights = np.clip(weights, 0.0, None)
-    weights /= weights.sum()
+    weights /= weights.sum() or 1.0
     signed = program.signs * weights
     squared = max(float(signed @ (program.gram @ signed)), 0.0)
     squared += 4 * _EPS * float(weights @ (np.abs(program.gram) @ weights))
     residual, spread = np.sqrt(squared), float(weights @ np.sqrt(np.maximum(program.gram.diagonal(), 0.0)))
     imbalance = float(np.abs(program.border.T @ signed).max(initial=0.0))
     reach = float(program.signs * program.target @ weights) / residual if residual else np.inf
-    if imbalance <= 1e-12 and residual <= _RESOLUTION * spread:
+    if weights.any() and imbalance <= 1e-12 and residual <= _RESOLUTION * spread:
         return NotSeparable(weights, float(residual * length), float(reach * unit / length), imbalance)
     return NotConverged(
         f"neither a separator nor a proof that none exists: ‖w‖ would exceed {reach * unit / length:.1e}, with data of "
