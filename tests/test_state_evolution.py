@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
-from scipy.special import expit, ndtri
+from scipy.special import expit, log_expit, ndtri
 from tailbound.theory.core.errors import InputError
 from tailbound.theory.core.fixed_point import NotConverged
 from tailbound.theory.core.gaussian import expectation, partial_expectation, tail
@@ -361,3 +361,40 @@ def test_no_signal():
 def test_an_open_intercept_is_refused():
     with pytest.raises(NotConverged, match="hinge"):
         ridge_erm(GaussianMixture.antipodal(0.5, 1.0), 1.0, 100.0, (HingeLoss(), HingeLoss()))
+
+
+class AlphaLoss:
+    """α/(α-1) (1 - σ(u)^(1-1/α)), a loss whose proximal map has no closed form: nothing but the protocol."""
+
+    def __init__(self, alpha):
+        self.alpha, self.power = alpha, 1 - 1 / alpha
+
+    def value(self, u):
+        return self.alpha / (self.alpha - 1) * (1 - expit(u) ** self.power)
+
+    def slope(self, u):
+        return -np.exp(self.power * log_expit(u)) * expit(-u)
+
+    def curvature(self, u):
+        return -self.slope(u) * (expit(u) - self.power * expit(-u))
+
+    def prox(self, h, step):
+        return solve_prox(self, h, step)
+
+    def layers(self, step):
+        return [(float(np.log1p(step)) - 1, 1.0)]
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.8])
+def test_another_loss_joins_by_the_protocol(alpha):
+    losses = (AlphaLoss(alpha), AlphaLoss(alpha))
+    fit = ridge_erm(UNEVEN, 0.5, 0.05, losses)
+    assert max(fit.residual, fit.correction) < 1e-9
+    means, norm, b, _ = fixed_point(UNEVEN, 0.5, 0.05, losses)
+    np.testing.assert_allclose([*fit.means, fit.norm, fit.intercept], [*means, norm, b], rtol=1e-6)
+    ce = ridge_erm(UNEVEN, 0.5, 0.05, (LogisticLoss(), LogisticLoss()))
+    limit = ridge_erm(UNEVEN, 0.5, 0.05, (AlphaLoss(1 - 1e-7), AlphaLoss(1 - 1e-7)))
+    np.testing.assert_allclose(limit.class_errors, ce.class_errors, atol=1e-6)
+    assert np.abs(fit.class_errors - ce.class_errors).max() > 1e-4
+    far, ce_far = (ridge_erm(UNEVEN, 2.0, 1e-6, pair) for pair in (losses, (LogisticLoss(), LogisticLoss())))
+    np.testing.assert_allclose(far.class_errors, ce_far.class_errors, atol=1e-4)  # α does not matter in the end

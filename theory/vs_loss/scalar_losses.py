@@ -20,6 +20,7 @@ __all__ = ["HingeLoss", "LogisticLoss", "ScalarLoss", "SquareLoss", "solve_prox"
 
 _MAX_STEPS = 100
 _EPS = float(np.finfo(float).eps)
+_LARGEST_LOG, _WIDEST, _NEAR = 700.0, 750.0, 0.1  # of the bracket in `solve_prox`, and a step that needs no doubt
 _FAMILY = ("ce", "wce", "ldam", "la", "cdt", "vs")
 
 
@@ -205,30 +206,49 @@ class SquareLoss:
 def solve_prox(loss: ScalarLoss, h: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`ScalarLoss.prox` of a smooth loss, from its slope and curvature alone.
 
-    The root of u + step l'(u) = h lies between h and h - step l'(h), because l' increases; Newton steps that leave the
-    bracket, or shrink it too little, are replaced by bisection.
+    The distance r = |u - h| solves r = step |l'(h ± r)|, whose right side falls as r grows: r lies between the right
+    side at 0 and the right side there. In log r, Newton steps that leave the bracket, or that are long after one that
+    did not halve it, are replaced by bisection.
 
     Args:
         loss: convex, differentiable.
         h: where to evaluate, any shape.
         step: > 0.
+
+    Raises:
+        InputError: if `step` is not a positive number.
+
+    Example:
+        >>> loss = LogisticLoss(omega=2.0, iota=1.0)
+        >>> bool(np.allclose(solve_prox(loss, np.array([-4.0, 3.0]), 5.0), loss.prox(np.array([-4.0, 3.0]), 5.0)))
+        True
     """
     require_positive(step, "step")
     h = np.asarray(h, dtype=float)
-    first = loss.slope(h)
-    low, high = np.minimum(h, h - step * first), np.maximum(h, h - step * first)
-    u = h + 0.0
-    for _ in range(2 * _MAX_STEPS):
-        gap = u + step * loss.slope(u) - h
-        low, high = np.where(gap <= 0, u, low), np.where(gap >= 0, u, high)
-        newton = u - gap / (1 + step * loss.curvature(u))
-        middle = (low + high) / 2
-        trusted = (newton > low) & (newton < high) & (np.abs(newton - u) <= (high - low) / 2)
-        moved = np.where(gap == 0, u, np.where(trusted, newton, middle))
-        done = np.abs(moved - u) <= 2 * _EPS * np.maximum(1.0, np.abs(u))
-        u = moved
-        if done.all():
-            break
+    side = -np.sign(loss.slope(h))
+
+    def pull(u):
+        return np.maximum(-side * loss.slope(u), 0.0)  # 0 beyond a minimum of the loss
+
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        high = np.minimum(np.log(step * pull(h)), _LARGEST_LOG)
+        low = np.maximum(np.log(step * pull(h + side * np.exp(high))), high - _WIDEST)
+        log_r, width = low + 0.0, high - low
+        for _ in range(_MAX_STEPS):
+            u = h + side * np.exp(log_r)
+            slope = pull(u)
+            gap = log_r - np.log(step * slope)
+            low, high = np.where(gap <= 0, log_r, low), np.where(gap >= 0, log_r, high)
+            newton = log_r - gap / (1 + np.exp(log_r) * loss.curvature(u) / slope)
+            halved = high - low <= width / 2
+            trusted = (newton >= low) & (newton <= high) & (halved | (np.abs(newton - log_r) < _NEAR))
+            width = np.where(halved, high - low, width)
+            moved = np.where(trusted, newton, (low + high) / 2)
+            change = np.abs(moved - log_r)
+            log_r = moved
+            if not (change > 4 * _EPS * np.maximum(1.0, np.abs(log_r))).any():
+                break
+    u = np.where(np.isfinite(log_r), h + side * np.exp(log_r), h)  # log 0 where the slope vanishes
     curvature = loss.curvature(u)
     return u, loss.slope(u), curvature / (1 + step * curvature)
 

@@ -189,7 +189,9 @@ class _System:
         self.evaluations += 1
         rho, b, tail, step = self.unpack(z)
         norm = np.hypot(tail, np.linalg.norm(rho))
-        found = np.empty((9, len(self.y)))
+        found = np.full((9, len(self.y)), np.nan)
+        if not (np.isfinite(z).all() and 0 < step < np.inf and norm > 0):
+            return found
         for j, loss in enumerate(self.losses):
             centre = self.y[j] * (self.x[j] @ rho + b)
             layers = np.array(loss.layers(step), dtype=float).reshape(-1, 2)
