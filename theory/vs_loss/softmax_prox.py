@@ -60,7 +60,10 @@ def softmax_prox(
         hard = _Problem(directions, offsets, weight, label, eta[:, unfinished])
         s[:, unfinished] = hard.cooled()
     share, _ = problem.softmax(s, 1.0)
-    return problem.pull(share), np.eye(len(eta))[:, :, None] - _inverse(_cholesky(problem.hessian(share, 1.0)))
+    factors = _cholesky(problem.hessian(share, 1.0))
+    # after one more step; the gradient at s would carry the error of s times the Hessian, which is huge for a large C
+    gradient = eta - s + _solve(factors, s - eta + problem.pull(share))
+    return gradient, np.eye(len(eta))[:, :, None] - _inverse(factors)
 
 
 class _Problem:
