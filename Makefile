@@ -23,7 +23,7 @@ figures: $(VENV)/verify.stamp
 	$(BIN)/tailbound figures --out figures
 
 bench: $(VENV)/verify.stamp
-	$(BIN)/python benchmarks/run.py
+	for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
 
 docs: $(VENV)/verify.stamp
 	$(BIN)/python -m tailbound.theory.claim_index
