@@ -9,7 +9,7 @@ import numpy as np
 from ..theory.core.class_counts import ClassCounts
 from ..theory.ldam.bounds import balanced_error_bound
 from ..theory.ldam.margins import class_margins
-from ..theory.vs_loss.asymptotics import hard_margin_map, optimal_margin_ratio
+from ..theory.vs_loss.asymptotics import hard_margin_map, optimal_margin_ratio, separability_threshold
 from ..theory.vs_loss.mixture import GaussianMixture
 from ..theory.vs_loss.svm import SVMSolution, margin_ratio_path, solve_svm
 from .core.study import Study, cases
@@ -29,29 +29,27 @@ _EXTREME = 1e12  # stands for an infinite margin ratio: the threshold lies on th
 _FAILURE_PROBABILITY = 0.05
 
 
-def draw_exponent_regret(rng, *, signal_strength, prior, aspect_ratios, exponents) -> list[dict]:
+def draw_exponent_regret(rng, *, signal_strength, prior, exponents, flattest, num_aspect_ratios) -> dict:
     """The regret of each exponent along a line of aspect ratios in the limit; nothing is drawn.
 
-    One row for each exponent: ``regret`` is the balanced error minus that of the best ratio, ``best_error`` the latter,
-    ``best_ratio`` the ratio (infinite where no finite one is best); NaN where the data are not separable.
+    The line runs from the separability threshold, at least `flattest`, to 50, even in the logarithm. ``regret``, shape
+    (exponents, aspect ratios), is the balanced error minus ``best_error``, that of the best ratio; ``best_exponent`` is
+    the exponent that makes it best. ``wanted_shift`` of the threshold is in margins: at 1 and above the best ratio is
+    infinite, and 1e12 stands for it.
     """
-    svm = hard_margin_map(prior, signal_strength, np.asarray(aspect_ratios))
-    best = svm.optimal_margin_ratio
-    reached = np.where(svm.separable, np.clip(best, 1 / _EXTREME, _EXTREME), 1.0)
-    lowest = svm.at_ratio(reached).balanced_error
-    rows = []
-    for exponent in exponents:
-        ratio = ((1 - prior) / prior) ** exponent
-        rows.append(
-            {
-                "exponent": exponent,
-                "margin_ratio": ratio,
-                "regret": np.round(svm.at_ratio(ratio).balanced_error - lowest, 6),
-                "best_error": np.round(lowest, 6),
-                "best_ratio": np.round(np.where(svm.separable, best, np.nan), 4),
-            }
-        )
-    return rows
+    threshold = separability_threshold(GaussianMixture.antipodal(prior, signal_strength))
+    aspect_ratio = np.geomspace(max(1.001 * threshold, flattest), 50, num_aspect_ratios)
+    svm, imbalance = hard_margin_map(prior, signal_strength, aspect_ratio), (1 - prior) / prior
+    best = svm.at_best_ratio()
+    errors = svm.at_ratio(imbalance ** np.asarray(exponents)[:, None]).balanced_error
+    line = {
+        "aspect_ratio": aspect_ratio,
+        "regret": errors - best.balanced_error,
+        "best_error": best.balanced_error,
+        "best_exponent": np.log(best.margin_ratio) / np.log(imbalance),
+        "wanted_shift": -svm.intercept / svm.margin,
+    }
+    return {name: np.round(values, 6) for name, values in line.items()}
 
 
 def draw_ratio_errors(rng, *, signal_strength, prior, aspect_ratio, num_examples, exponents) -> list[dict]:
@@ -148,11 +146,13 @@ EXPONENT_REGRET = Study(
     "ldam.exponent_regret",
     draw_exponent_regret,
     cases=cases(
-        signal_strength=[1.0, 2.0, 3.0],
-        prior=[float(prior) for prior in np.round(np.geomspace(0.005, 0.5, 33), 5)],
-        aspect_ratios=[tuple(float(ratio) for ratio in np.round(np.geomspace(0.05, 20, 41), 4))],
+        signal_strength=[1.0, 2.0, 4.0],
+        prior=[float(prior) for prior in np.round(np.geomspace(0.001, 0.45, 60), 6)],
         exponents=[EXPONENTS],
+        flattest=[0.05],
+        num_aspect_ratios=[60],
     ),
+    version=2,
 )
 
 RATIO_ERRORS = Study(

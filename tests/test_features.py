@@ -75,6 +75,8 @@ def test_files_that_cannot_be_read(tmp_path):
     np.save(tmp_path / "array.npy", np.eye(3))
     (tmp_path / "array.npy").rename(tmp_path / "array.npz")
     says("array.npz", "holds one array, not an .npz archive")
+    (tmp_path / "text.npz").write_text("no archive")
+    says("text.npz", "is not an .npz archive")
     np.savez(tmp_path / "other.npz", data=np.eye(3), y=[1, 2, 3])
     says("other.npz", "must hold X and y, or features and labels, but holds data, y")
     np.savez(tmp_path / "objects.npz", X=np.eye(2), y=np.array([{"a": 1}, None], dtype=object))
@@ -177,6 +179,7 @@ def test_machine_has_the_ratio(report):
     required = np.where(signs > 0, problem.estimate.ratio, 1.0)
     direct = solve_svm(features @ features.T, signs, required)
     np.testing.assert_allclose(direct.coefficients @ features, problem.coefficients, atol=1e-6)
+    np.testing.assert_array_equal(problem.machine.predict(features), signs)
 
 
 def test_signal_is_unbiased():

@@ -51,7 +51,7 @@ def test_first_gradient_shares():
 def test_regret_is_that_against_every_ratio():
     table = tables("ldam.regret")
     assert table.regret_points_1_4.min() > -1e-9
-    for row in table.iloc[::1700].itertuples():
+    for row in table.iloc[::700].itertuples():
         svm = hard_margin(GaussianMixture.antipodal(row.prior, row.signal_strength), row.aspect_ratio)
         errors = svm.at_ratio(np.geomspace(1e-3, 1e12, 3000)).balanced_error
         chosen = svm.at_ratio(((1 - row.prior) / row.prior) ** -float(LDAM_EXPONENT)).balanced_error
@@ -59,7 +59,9 @@ def test_regret_is_that_against_every_ratio():
         assert (row.wanted_shift >= 1) == np.isinf(svm.optimal_margin_ratio)
     finite = table[table.wanted_shift < 1]
     ratio = ((1 - finite.prior) / finite.prior) ** finite.optimal_exponent
-    assert ((ratio - 1) / (ratio + 1)).to_numpy() == pytest.approx(finite.wanted_shift.to_numpy(), abs=1e-6)
+    assert ((ratio - 1) / (ratio + 1)).to_numpy() == pytest.approx(
+        finite.wanted_shift.to_numpy(), abs=4e-6
+    )  # rows keep 6 decimals
 
 
 def test_no_power_is_safe_everywhere():

@@ -376,3 +376,10 @@ def test_bad_weights(weights, message):
     features, labels = draw()
     with pytest.raises(InputError, match=message):
         CostSensitiveSVC().fit(features, labels, weights(labels == "rare"))
+
+
+def test_infinite_C_is_a_hard_margin():
+    features = np.array([[2.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
+    hard, infinite = (CostSensitiveSVC(C, margin_ratio=3.0).fit(features, [1, 0, 0]) for C in (None, np.inf))
+    np.testing.assert_array_equal(infinite.coef_, hard.coef_)
+    np.testing.assert_allclose(hard.decision_function(features), [3.0, -1.0, -1.0], atol=1e-9)

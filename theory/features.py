@@ -17,8 +17,9 @@ from .core.errors import InputError
 from .core.feature_files import check_features
 from .core.fixed_point import NotConverged
 from .vs_loss.asymptotics import hard_margin_map
+from .vs_loss.estimator import CostSensitiveSVC
 from .vs_loss.ratio_estimate import RatioEstimate, estimate_margin_ratio
-from .vs_loss.svm import NotSeparable, SVMSolution, margin_ratio_path, solve_svm
+from .vs_loss.svm import NotSeparable, SVMSolution, solve_svm
 
 __all__ = ["FeatureReport", "Prediction", "Problem", "derive_features", "save_machine"]
 
@@ -68,8 +69,7 @@ class Problem:
         constants: prior, aspect ratio, signal, margin ratios, each with its reason and its claim.
         predictions: at several ratios, ``auto`` first.
         estimate: the estimated ratio.
-        coefficients: w of the machine with the estimated ratio, shape (d,).
-        intercept: b of it; f(x) = ⟨w, x⟩ + b > 0 is the class.
+        machine: the fitted machine with the estimated ratio; its labels are +1 for the class and -1 for the rest.
         notes: what to beware of.
     """
 
@@ -81,9 +81,20 @@ class Problem:
     constants: tuple[Constant, ...] = ()
     predictions: tuple[Prediction, ...] = ()
     estimate: RatioEstimate | None = None
-    coefficients: np.ndarray | None = None
-    intercept: float | None = None
+    machine: CostSensitiveSVC | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def coefficients(self) -> np.ndarray:
+        """w of the machine, shape (d,)."""
+        assert self.machine is not None  # separable
+        return self.machine.coef_[0]
+
+    @property
+    def intercept(self) -> float:
+        """b of the machine; f(x) = ⟨w, x⟩ + b > 0 is the class."""
+        assert self.machine is not None
+        return float(self.machine.intercept_[0])
 
     def __getitem__(self, name: str) -> Constant:
         return next(each for each in self.constants if each.name == name)
@@ -94,7 +105,6 @@ class Problem:
         plain["separable"] = self.separable
         if not self.separable:
             return plain | {"reason": self.reason}
-        weights = () if self.coefficients is None else self.coefficients
         return plain | {
             "constants": {c.name: {k: v for k, v in c.to_dict().items() if k != "name"} for c in self.constants},
             "predictions": [
@@ -108,7 +118,7 @@ class Problem:
                 }
                 for each in self.predictions
             ],
-            "machine": {"coefficients": [float(w) for w in weights], "intercept": self.intercept},
+            "machine": {"coefficients": self.coefficients.tolist(), "intercept": self.intercept},
             "notes": list(self.notes),
         }
 
@@ -224,9 +234,7 @@ def _problem(features, centred, gram, signs, names, confidence: float, random_st
     except NotConverged as error:
         raise InputError(" ".join([f"{names[0]} against {names[1]}: {error}.", *_notes(features)])) from None
     estimate = estimate_margin_ratio(gram, signs, machine, confidence=confidence, random_state=random_state)
-    path = margin_ratio_path(machine, [estimate.ratio])
-    weights = path.coefficients[0] @ centred
-    intercept = float(path.intercepts[0] - weights @ features.mean(axis=0))
+    chosen = CostSensitiveSVC(margin_ratio={1: estimate.ratio, -1: 1.0}).fit(features, signs)
     signal, effective = _signal(centred, signs)
     n, dimension = features.shape
     law = None  # where every example lies on the margin, training margins say nothing
@@ -236,9 +244,7 @@ def _problem(features, centred, gram, signs, names, confidence: float, random_st
     predictions = tuple(_predictions(estimate, law, counts, mixture, dimension / n))
     sizes = counts, dimension, signal, effective
     constants = tuple(_constants(machine, estimate, law, predictions, sizes))
-    return Problem(
-        names[0], names[1], counts, True, "", constants, predictions, estimate, weights, intercept, estimate.notes
-    )
+    return Problem(names[0], names[1], counts, True, "", constants, predictions, estimate, chosen, estimate.notes)
 
 
 def _signal(centred: np.ndarray, signs: np.ndarray) -> tuple[float, float]:

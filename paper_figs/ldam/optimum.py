@@ -6,7 +6,6 @@ Source:
 """
 
 from fractions import Fraction
-from functools import cache
 
 import matplotlib
 import numpy as np
@@ -17,31 +16,27 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ...theory.ldam.margins import LDAM_EXPONENT
-from ...theory.vs_loss.asymptotics import hard_margin_map, separability_threshold
-from ...theory.vs_loss.mixture import GaussianMixture
 from ..core import INK, PAGE, figure, plain_ticks
 
 __all__ = ["power_regret", "regret"]
 
 LDAM_POWER = -float(LDAM_EXPONENT)
 _POWERS = {LDAM_POWER: "$n^{-1/4}$ (LDAM)", 1 / 3: "$n^{-1/3}$", 1 / 2: "$n^{-1/2}$", 1.0: "$1/n$"}
-_SIGNALS = (1.0, 2.0, 4.0)
 _REGRET_LEVELS = (0, 0.5, 1, 2, 5, 10, 20, 40)
 _EXPONENT_LEVELS = (0, 1 / 4, 1 / 3, 1 / 2, 1, 1000)
 _HATCH = "////"
-_GRID, _FLATTEST = 90, 0.05
 _NOT_SEPARABLE = "#c8c8c8"
 
 
-@figure("ldam.regret")
-def regret() -> tuple[Figure, pd.DataFrame]:
+@figure("ldam.regret", needs=["ldam.exponent_regret"])
+def regret(study: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """Where the fourth root is good enough: what LDAM's margin ratio loses to the best one, and the best exponent.
 
     Hard-margin SVM with a free intercept on a mixture with means ±μ and identity covariance, in the limit d / n fixed.
     Top: balanced error at the ratio (n_- / n_+)^(1/4) minus the least over all ratios. Bottom: the exponent e for which
     (n_- / n_+)^e is optimal. Hatched: no finite ratio is optimal, the larger the better; regret against the infinite.
     """
-    table = pd.concat([_regret_rows(signal) for signal in _SIGNALS])
+    table = _grid(study)
 
     fig = Figure(figsize=(PAGE, 4.6), layout="constrained")
     axes = fig.subplots(2, 3, sharex=True, sharey=True)
@@ -50,32 +45,32 @@ def regret() -> tuple[Figure, pd.DataFrame]:
         (axes[1], "optimal_exponent", _EXPONENT_LEVELS, "YlOrBr", "exponent of $n_-/n_+$\nthat is optimal"),
     )
     for row, column, levels, colors, title in maps:
-        for ax, (signal, rows) in zip(row, table.groupby("signal_strength"), strict=True):
+        for ax, (_, rows) in zip(row, table.groupby("signal_strength"), strict=True):
             filled = _map(ax, rows, column, levels, colors)
-            if row is axes[0]:
-                ax.set_title(rf"signal $\|\mu\| = {signal:g}$")
         _level_bar(fig, filled, row, levels, title)
         row[0].set_ylabel(r"prior $\pi$ of the minority")
-    for ax in axes[1]:
-        ax.set_xlabel("aspect ratio $d/n$")
+    for top, bottom, signal in zip(*axes, table["signal_strength"].unique(), strict=True):
+        top.set_title(rf"signal $\|\mu\| = {signal:g}$")
+        bottom.set_xlabel("aspect ratio $d/n$")
     _region_key(fig)
     return fig, table
 
 
-@figure("ldam.power_regret")
-def power_regret() -> tuple[Figure, pd.DataFrame]:
+@figure("ldam.power_regret", needs=["ldam.exponent_regret"])
+def power_regret(study: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """What the margin ratios of four powers of the class size lose to the best ratio; no power is safe everywhere.
 
     Rows: the ratio (n_- / n_+)^p for p = 1/4, 1/3, 1/2, 1; otherwise as the figure ``ldam.regret``.
     """
-    table = pd.concat([_regret_rows(signal) for signal in _SIGNALS])
+    table = _grid(study)
+    signals = table["signal_strength"].unique()
     fig = Figure(figsize=(PAGE, 7.4), layout="constrained")
-    axes = fig.subplots(len(_POWERS), len(_SIGNALS), sharex=True, sharey=True)
+    axes = fig.subplots(len(_POWERS), len(signals), sharex=True, sharey=True)
     for row, (power, name) in zip(axes, _POWERS.items(), strict=True):
         for ax, (_, rows) in zip(row, table.groupby("signal_strength"), strict=True):
             filled = _map(ax, rows, _regret(power), _REGRET_LEVELS, "YlGnBu")
         row[0].set_ylabel(f"margins {name}\nprior $\\pi$")
-    for ax, signal in zip(axes[0], _SIGNALS, strict=True):
+    for ax, signal in zip(axes[0], signals, strict=True):
         ax.set_title(rf"signal $\|\mu\| = {signal:g}$")
     for ax in axes[-1]:
         ax.set_xlabel("aspect ratio $d/n$")
@@ -84,34 +79,27 @@ def power_regret() -> tuple[Figure, pd.DataFrame]:
     return fig, table
 
 
-@cache
-def _regret_rows(signal: float) -> pd.DataFrame:
-    """Rows of a grid that is regular in the prior and, from the threshold on, in the logarithm of the aspect ratio."""
-    prior = np.geomspace(0.001, 0.45, _GRID)[:, None]
-    thresholds = [separability_threshold(GaussianMixture.antipodal(p, signal)) for p in prior[:, 0]]
-    aspect_ratio = np.geomspace(np.maximum(1.001 * np.array(thresholds), _FLATTEST), 50, _GRID, axis=1)
-    svm = hard_margin_map(prior, signal, aspect_ratio)
-    imbalance, best = (1 - prior) / prior, svm.at_best_ratio()
-    columns = {
-        "signal_strength": signal,
-        "prior": prior,
-        "aspect_ratio": aspect_ratio,
-        **{_regret(p): 100 * (svm.at_ratio(imbalance**p).balanced_error - best.balanced_error) for p in _POWERS},
-        "optimal_exponent": np.log(best.margin_ratio) / np.log(imbalance),
-        "wanted_shift": -svm.intercept / svm.margin,  # of the threshold, in margins; no ratio shifts it by 1 or more
-    }
-    return pd.DataFrame(dict(zip(columns, map(np.ravel, np.broadcast_arrays(*columns.values())), strict=True)))
+def _grid(study: pd.DataFrame) -> pd.DataFrame:
+    """The study's lines of aspect ratios as a table with one row for each point, regrets in points."""
+    lines = []
+    for row in study.sort_values(["signal_strength", "prior"]).to_dict("records"):
+        regrets = zip(row["exponents"], row["regret"], strict=True)
+        line = {name: row[name] for name in ("signal_strength", "prior", "aspect_ratio", "wanted_shift")}
+        line |= {_regret(power): 100 * np.asarray(values) for power, values in regrets if power}
+        lines.append(pd.DataFrame(line | {"optimal_exponent": row["best_exponent"]}))
+    return pd.concat(lines, ignore_index=True)
 
 
 def _map(ax: Axes, rows: pd.DataFrame, column: str, levels, colors: str) -> QuadContourSet:
     x, y, values, shift = (
-        rows[name].to_numpy().reshape(_GRID, _GRID) for name in ("aspect_ratio", "prior", column, "wanted_shift")
+        rows[name].to_numpy().reshape(len(np.unique(rows["prior"])), -1)
+        for name in ("aspect_ratio", "prior", column, "wanted_shift")
     )
     palette = matplotlib.colormaps[colors](np.linspace(0.02, 0.75, len(levels) - 1))
     filled = ax.contourf(x, y, np.clip(values, levels[0], levels[-1]), levels, colors=palette)
     ax.contourf(x, y, shift, [1, np.inf], colors="none", hatches=[_HATCH])
     ax.contour(x, y, shift, [1], colors=INK, linewidths=0.8)
-    ax.set(xscale="log", yscale="log", facecolor=_NOT_SEPARABLE, xlim=(_FLATTEST, 50))
+    ax.set(xscale="log", yscale="log", facecolor=_NOT_SEPARABLE, xlim=(x.min(), x.max()))
     ax.grid(False)
     plain_ticks(ax.xaxis, (0.1, 1, 10))
     plain_ticks(ax.yaxis, (0.001, 0.01, 0.1))

@@ -14,13 +14,12 @@ Example:
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from hashlib import sha256
 from importlib import import_module
 from importlib.util import find_spec
-from itertools import product
 from numbers import Real
 from pkgutil import iter_modules
 from typing import Any
@@ -29,6 +28,7 @@ import numpy as np
 import pandas as pd
 
 from ...theory.core.errors import InputError, nearest, require_positive
+from ...theory.core.grid import cases
 
 __all__ = ["SEED_SCHEME", "Agreement", "Study", "agreement", "as_tuple", "canonical", "cases", "generator", "select"]
 
@@ -132,16 +132,6 @@ def draw_rows(study: str, draw: Callable, case_text: str, repetition: int) -> li
     if misnamed:
         raise InputError(f"columns of study {study} must not be named as 'repetition' or the case are: {misnamed[:3]}")
     return [{name: _plain_result(value, name) for name, value in row.items()} for row in rows]
-
-
-def cases(**axes: Sequence) -> tuple[dict[str, Any], ...]:
-    """Return the grid of keyword arguments, the last axis running fastest.
-
-    Example:
-        >>> cases(signal_strength=[1, 2], method=["svm"])
-        ({'signal_strength': 1, 'method': 'svm'}, {'signal_strength': 2, 'method': 'svm'})
-    """
-    return tuple(dict(zip(axes, values, strict=True)) for values in product(*axes.values()))
 
 
 def canonical(case: Mapping[str, Any]) -> str:

@@ -16,18 +16,18 @@ same check holds, so that the check is seen to be able to say both.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 from inspect import cleandoc, signature
-from itertools import product
 from typing import Any
 
 import numpy as np
 
 from .derivation import Derivation, StepOutcome
 from .errors import InputError
+from .grid import cases
 
 __all__ = [
     "REGISTRY",
@@ -248,16 +248,6 @@ class Claim:
     def system(self) -> str:
         """Slug of the system the claim belongs to."""
         return self.id.split(".")[0]
-
-
-def cases(**axes: Sequence) -> tuple[dict[str, Any], ...]:
-    """Return the grid of keyword arguments, the last axis running fastest.
-
-    Example:
-        >>> cases(a=[1, 2], b=["x"])
-        ({'a': 1, 'b': 'x'}, {'a': 2, 'b': 'x'})
-    """
-    return tuple(dict(zip(axes, values, strict=True)) for values in product(*axes.values()))
 
 
 REGISTRY: dict[str, Claim] = {}

@@ -122,6 +122,8 @@ def _read_npz(path: Path, label: str | None):
     except InputError:
         raise
     except ValueError as error:
+        if not zipfile.is_zipfile(path):
+            raise InputError("is not an .npz archive; save X and y with numpy.savez") from None
         if "pickle" in str(error).lower():
             raise InputError("holds Python objects, a pickle that could run code; save numbers and words") from None
         raise InputError(f"is not a complete .npz file ({error}); save it again with numpy.savez") from None

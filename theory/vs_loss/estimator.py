@@ -37,7 +37,7 @@ class CostSensitiveSVC(ClassifierMixin, BaseEstimator):
     ratio be estimated. Data that no classifier separates raise `NotSeparable`, which says so, and C cures it.
 
     Args:
-        C: None for a hard margin, or a number > 0.
+        C: None (or infinity) for a hard margin, or a number > 0.
         kernel: ``linear``, ``rbf``, ``poly``, ``precomputed``, or a function of two arrays of rows that returns their
             Gram matrix, as in SVC.
         gamma: of ``rbf`` and ``poly``: a number > 0, ``scale`` for 1 / (d Var X), ``auto`` for 1 / d.
@@ -142,7 +142,7 @@ class CostSensitiveSVC(ClassifierMixin, BaseEstimator):
         try:
             coefficients, intercept = self._solve(gram, codes, upper)
         except (NotSeparable, NotConverged) as error:
-            if self.C is None:
+            if self._hard:
                 error.add_note(
                     "CostSensitiveSVC asked for a hard margin (C=None): pass C, such as C=1.0, for a soft one"
                 )
@@ -183,15 +183,19 @@ class CostSensitiveSVC(ClassifierMixin, BaseEstimator):
         tags.input_tags.sparse = False
         return tags
 
+    @property
+    def _hard(self) -> bool:
+        return self.C is None or (isinstance(self.C, Real) and float(self.C) == np.inf)
+
     def _check_parameters(self) -> None:
-        if self.C is not None:
+        if not self._hard:
             _require_number(self.C, "C", "or None")
         if not callable(self.kernel) and self.kernel not in KERNELS:
             raise InputError(f"unknown kernel {self.kernel!r}; {nearest(str(self.kernel), KERNELS)}")
         if not (isinstance(self.gamma, str) and self.gamma in ("scale", "auto")):
             _require_number(self.gamma, "gamma", "'scale' or 'auto'")
         if isinstance(self.margin_ratio, str) and self.margin_ratio == "auto":
-            if self.C is not None or not self.fit_intercept:
+            if not self._hard or not self.fit_intercept:
                 raise InputError(
                     "margin_ratio 'auto' is estimated for a hard margin with an intercept, got "
                     f"C={self.C!r}, fit_intercept={self.fit_intercept!r}; pass C=None, or a number as margin_ratio"
@@ -225,7 +229,7 @@ class CostSensitiveSVC(ClassifierMixin, BaseEstimator):
 
     def _upper(self, weights: np.ndarray, codes: np.ndarray) -> np.ndarray | None:
         """Bounds of the multipliers, None for a hard margin."""
-        if self.C is None:
+        if self._hard:
             if self.class_weight is not None:
                 warn(
                     "class_weight does nothing to a hard margin, whose multipliers are unbounded: the machine of "
@@ -236,7 +240,7 @@ class CostSensitiveSVC(ClassifierMixin, BaseEstimator):
             return None
         factors = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_[codes])
         require_positive(factors, "class_weight")
-        return self.C * weights * factors[codes]
+        return np.asarray(self.C) * weights * factors[codes]
 
     def _required(self, minority: int) -> np.ndarray:
         """Required margin of each class; 1 stands in for an estimate."""

@@ -7,6 +7,7 @@ import sympy as sp
 
 from ...core.claims import ClaimError, Kind, Relation, Sides, claim
 from ...core.derivation import Derivation
+from ...core.points import separable_points
 from ...core.sources import cite
 from ...ldam.bounds import inverse_margin_sum
 from ...ldam.margins import LDAM_EXPONENT, bound_costs, minimising_shares, power_shares
@@ -154,15 +155,6 @@ def bias_keeps_sum(pairwise, counts):
     return Sides(margins.sum(), before.sum(), note=f"{note}; duality gap {certificate.gap:.1e}")
 
 
-def _separable(minority: int, majority: int, dimension: int) -> tuple[np.ndarray, np.ndarray]:
-    """Well-spread points of two separable classes; a low-discrepancy sequence, nothing random."""
-    labels = np.repeat([1.0, -1.0], [minority, majority])
-    steps = np.sqrt(np.array([2, 3, 5, 7, 11, 13][:dimension]))
-    spread = np.outer(np.arange(1, minority + majority + 1), steps) % 1 - 0.5
-    spread[:, 0] += labels * 0.75
-    return spread, labels
-
-
 @claim(
     "ldam.svm_bias_path",
     source=cite("tailbound", "Cao et al., Sec. 3.1, and Kini et al. (2021), CS-SVM"),
@@ -189,7 +181,7 @@ def svm_bias_path(minority, majority, dimension, intercept="free", power=0.25):
     """
     from ...vs_loss.programs import cost_sensitive_svm
 
-    features, labels = _separable(minority, majority, dimension)
+    features, labels = separable_points(minority, majority, dimension)
 
     def margins(ratio):
         w, b, certificate = cost_sensitive_svm(features, labels, ratio, intercept=intercept)

@@ -3,9 +3,9 @@
 import numpy as np
 
 from ...core.claims import Kind, Relation, Sides, claim
+from ...core.points import separable_points
 from ...core.sources import cite
 from ...vs_loss.implicit_bias import angle, first_order_term, gradient_descent, terminal
-from ..ldam.bias import _separable
 from .terminal import MIXES, NEUTRAL, binary_loss, cost_sensitive, unit
 
 THREE_POINTS = np.array([[1.0, 0.5], [-0.5, 1.0], [-0.5, -1.0]]), np.array([1.0, -1.0, -1.0])  # all on the margin
@@ -92,7 +92,9 @@ def descent_finds_free_intercept(delta, iota, omega, intercept="free"):
 
     It tends to the SVM on (x, 1), which penalises the intercept; only there is the rate 1/t a rate to the limit.
     """
-    features, labels = _separable(4, 20, 4)  # fewer points on the margin than dimensions: they leave (w, b) a choice
+    features, labels = separable_points(
+        4, 20, 4
+    )  # fewer points on the margin than dimensions: they leave (w, b) a choice
     mix = {"delta": delta, "iota": iota, "omega": omega}
     _, path = _descent(features, labels, mix, [8000, 12000], normalised=True, step=0.25)
     required = np.where(labels > 0, delta[1] / delta[0], 1.0)

@@ -9,9 +9,9 @@ import sympy as sp
 
 from ...core.claims import ClaimError, Kind, Relation, Sides, cases, claim
 from ...core.derivation import Derivation
+from ...core.points import separable_points
 from ...core.sources import cite
 from ...vs_loss.svm import margin_ratio_path, solve_multiclass_svm, solve_svm
-from ..ldam.bias import _separable
 
 F = Fraction
 RATIOS = (0.05, 0.3, 1.0, 4.0, 50.0)
@@ -26,7 +26,7 @@ def _required(labels, ratio):
 
 def _overlapping(minority, majority, dimension):
     """Points of two classes that no hyperplane separates."""
-    features, labels = _separable(minority, majority, dimension)
+    features, labels = separable_points(minority, majority, dimension)
     features[:, 0] -= 0.45 * labels
     return features, labels
 
@@ -77,7 +77,7 @@ def svm_path(minority, dimension, intercept="free", power=1):
     """One solve gives the machines of all margin ratios; cvxpy, and the inner loop, solve each of them anew."""
     from ...vs_loss.programs import cost_sensitive_svm
 
-    features, labels = _separable(minority, 6 * minority, dimension)
+    features, labels = separable_points(minority, 6 * minority, dimension)
     gram = features @ features.T
     plain = replace(solve_svm(gram, labels, intercept=intercept), intercept_kind="free")
     path = margin_ratio_path(plain, np.power(RATIOS, power))
@@ -205,7 +205,7 @@ def svm_class_weights(weights, intercept, least=1.0, ratio=1.0):
     """
     from ...vs_loss.programs import cost_sensitive_svm
 
-    features, labels = _separable(4, 20, 3)
+    features, labels = separable_points(4, 20, 3)
     gram = features @ features.T
     bounds = least * np.where(labels > 0, *weights) / min(weights)
     bounds *= solve_svm(gram, labels, intercept=intercept).dual.max()
@@ -238,7 +238,7 @@ def svm_penalised_intercept(scale, ratio, power=2, of_mean=False):
     """
     from ...vs_loss.programs import cost_sensitive_svm
 
-    features, labels = _separable(4, 12, 6)
+    features, labels = separable_points(4, 12, 6)
     features += 0.5
     free = solve_svm(features @ features.T, labels, _required(labels, ratio))
     with_constant = np.column_stack([features, np.full(len(labels), scale)])
@@ -291,7 +291,7 @@ def svm_inner_loop(intercept, margins, cost, forget=False, factor=1.0, harden=Fa
     """The fast solver and the readable program give the same machine: by class, by group, hard, soft, any intercept."""
     from ...vs_loss.programs import margin_svm
 
-    features, labels = _separable(4, 16, 3)
+    features, labels = separable_points(4, 16, 3)
     members = labels if margins == "class" else np.where(np.arange(len(labels)) % 3 == 0, 1.0, -1.0)
     required = _required(members, 3.0)
     w, b, certificate = margin_svm(features, labels, required, intercept=intercept, upper=cost)
@@ -320,7 +320,7 @@ def svm_certificate(dimension, cost, raised=0.0):
     """Each solver's proved lower bound lies below the value that the other reaches."""
     from ...vs_loss.programs import margin_svm
 
-    features, labels = _separable(4, 20, dimension)
+    features, labels = separable_points(4, 20, dimension)
     required = _required(labels, 3.0)
     _, _, oracle = margin_svm(features, labels, required, upper=cost)
     ours = solve_svm(features @ features.T, labels, required, upper=cost).certificate
@@ -350,7 +350,7 @@ def svm_multiclass(factors, required, intercept="free", cost=None, inverted=Fals
     """The multi-class cost-sensitive machine, by factors of the scores or by required margins, from one Gram matrix."""
     from ...vs_loss.programs import multiclass_svm
 
-    features, _ = _separable(6, 12, 6)
+    features, _ = separable_points(6, 12, 6)
     labels = np.arange(len(features)) % 3
     features[np.arange(len(features)), labels] += 1.0
     margins = np.array(required)[labels]

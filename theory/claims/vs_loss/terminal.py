@@ -10,6 +10,7 @@ from scipy.special import lambertw
 
 from ...core.claims import Kind, Relation, cases, claim
 from ...core.derivation import Derivation
+from ...core.points import separable_points
 from ...core.sources import cite
 from ...vs_loss.implicit_bias import (
     PairwiseLoss,
@@ -21,7 +22,6 @@ from ...vs_loss.implicit_bias import (
 )
 from ...vs_loss.losses import VSParameters
 from ...vs_loss.svm import solve_multiclass_svm, solve_svm
-from ..ldam.bias import _separable
 
 FAR = 1e5  # a radius at which the first-order term is all that is left of the way to the limit
 NEUTRAL = (1.0, 1.0)
@@ -81,7 +81,7 @@ def _limit(loss: PairwiseLoss, radius: float = FAR):
 )
 def terminal_direction(dimension, delta, iota, omega, power=1, by_weight=0, by_offset=0):
     """Trained past zero error, the binary VS-loss tends to the cost-sensitive SVM, whatever its weights and offsets."""
-    features, labels = _separable(4, 20, dimension)
+    features, labels = separable_points(4, 20, dimension)
     ratio = (
         (delta[1] / delta[0]) ** power * (omega[0] / omega[1]) ** by_weight * np.exp(by_offset * (iota[0] - iota[1]))
     )
@@ -102,7 +102,7 @@ def terminal_direction(dimension, delta, iota, omega, power=1, by_weight=0, by_o
 )
 def additive_terms_do_nothing(iota, omega, delta=NEUTRAL):
     """Weights and offsets leave no trace in the terminal phase; multiplicative factors do."""
-    features, labels = _separable(4, 20, 3)
+    features, labels = separable_points(4, 20, 3)
     return _limit(binary_loss(features, labels, delta, iota, omega)), unit(cost_sensitive(features, labels, 1.0))
 
 
@@ -120,7 +120,7 @@ def additive_terms_do_nothing(iota, omega, delta=NEUTRAL):
 )
 def reweighting_moves_margins(ratio=5.0):
     """On separable data class weights buy the minority a margin in proportion, as factors would."""
-    features, labels = _separable(4, 20, 3)
+    features, labels = separable_points(4, 20, 3)
     loss = binary_loss(features, labels, NEUTRAL, (0.0, 0.0), (6.0, 1.2))
     return _limit(loss), unit(cost_sensitive(features, labels, np.where(labels > 0, ratio, 1.0)))
 
@@ -142,7 +142,7 @@ def reweighting_moves_margins(ratio=5.0):
 )
 def terminal_rate(dimension, delta, iota, omega, power=1, forget=False):
     """Weights and offsets fade from the direction like 1/R, with a constant that the dual solution gives."""
-    features, labels = _separable(4, 20, dimension)
+    features, labels = separable_points(4, 20, dimension)
     loss = binary_loss(features, labels, delta, iota, omega)
     limit = cost_sensitive(features, labels, np.where(labels > 0, delta[1] / delta[0], 1.0))
     plain = binary_loss(features, labels, delta, (0.0, 0.0), NEUTRAL)
@@ -166,7 +166,7 @@ def terminal_rate(dimension, delta, iota, omega, power=1, forget=False):
 )
 def terminal_bound(radius, delta, iota, omega, power=1, factor=1.0, forget=False):
     """At every radius, and for every separable data set, an explicit bound holds on margin and angle."""
-    features, labels = _separable(4, 20, 3)
+    features, labels = separable_points(4, 20, 3)
     loss = binary_loss(features, labels, delta, iota, omega)
     limit = terminal(loss)
     w = ball_minimiser(loss, radius)
@@ -325,7 +325,7 @@ def two_logits_arecost_sensitive(delta, ratio=None):
 
     It selects the plain SVM: both labels see one score Δ_1 f_1 - Δ_2 f_2, whose sign is all that is fitted.
     """
-    features, labels = _separable(4, 20, 3)
+    features, labels = separable_points(4, 20, 3)
     features = _with_ones(features)
     parameters = VSParameters(np.array(delta), np.zeros(2), np.ones(2))
     limit = _limit(PairwiseLoss.multiclass(features, np.where(labels > 0, 0, 1), parameters)).reshape(2, -1)
@@ -385,7 +385,7 @@ def two_logits_ignore_factors(exchange=False):
 )
 def terminal_groups(delta, iota, power=1, by_offset=0):
     """The group VS-loss tends to the group-sensitive SVM: each cell (y, g) requires a margin in proportion to 1/Δ."""
-    features, labels = _separable(6, 18, 4)
+    features, labels = separable_points(6, 18, 4)
     groups = (np.arange(len(labels)) % 3 > 0).astype(int)  # a third of each class is in the first group
     cell = np.where(labels > 0, 0, 1), groups
     factors, offsets = np.array(delta)[cell], np.array(iota)[cell]
