@@ -378,7 +378,7 @@ def test_bad_weights(weights, message):
         CostSensitiveSVC().fit(features, labels, weights(labels == "rare"))
 
 
-def test_infinite_C_is_a_hard_margin():
+def test_infinite_c_is_a_hard_margin():
     features = np.array([[2.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
     hard, infinite = (CostSensitiveSVC(C, margin_ratio=3.0).fit(features, [1, 0, 0]) for C in (None, np.inf))
     np.testing.assert_array_equal(infinite.coef_, hard.coef_)
