@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 from threadpoolctl import threadpool_limits
@@ -67,9 +67,9 @@ def run(
     while pending:
         total = done + len(pending)
         progress(done, total)
-        with _executor(jobs) if backend is None else _lent(backend) as executor:
+        with _executor(jobs) if backend is None else nullcontext(backend) as executor:
             in_flight = 1 if isinstance(executor, _Here) else 2 * jobs
-            for added, skipped in _work_off(study, store, pending, executor, in_flight):
+            for added, skipped in _work_off(study, store, pending, executor, in_flight, withdraw=backend is not None):
                 new += added
                 done += added + skipped
                 progress(min(done, total), total)
@@ -112,9 +112,13 @@ def dask_cluster(address: str) -> Iterator[tuple[Executor, int]]:
 
 
 def _work_off(
-    study: Study, store: Store, pending: list[Task], executor: Executor, in_flight: int
+    study: Study, store: Store, pending: list[Task], executor: Executor, in_flight: int, *, withdraw: bool
 ) -> Iterator[tuple[int, int]]:
-    """Draw and store the pending tasks in random order; yield how many were added, and found stored, step by step."""
+    """Draw and store the pending tasks in random order; yield how many were added, and found stored, step by step.
+
+    `withdraw` takes back what is not drawn when it ends early. Own processes are killed instead: loky's manager thread
+    fails on a future that was cancelled meanwhile.
+    """
     random.shuffle(pending)
     failure, running, size = "", {}, 1
     try:
@@ -141,8 +145,9 @@ def _work_off(
     except Exception as error:  # a worker was lost, or the draw cannot be sent to it
         failure = f"study {study.name!r} cannot go on: {type(error).__name__}: {error}"
     finally:
-        for future in running:
-            future.cancel()
+        if withdraw:
+            for future in running:
+                future.cancel()
     if failure:
         raise DrawError(f"{' '.join(failure.split())}; finished draws are stored, the same command goes on from there")
 
@@ -174,11 +179,6 @@ class _Here(Executor):
         with threadpool_limits(1):
             future.set_result(_draw_tasks(*args, **kwargs))
         return future
-
-
-@contextmanager
-def _lent(executor: Executor) -> Iterator[Executor]:
-    yield executor
 
 
 @contextmanager
