@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from tailbound.nn_validation import vs_loss
-from tailbound.nn_validation.vs_loss import DATA, FASHION_PAIRS, POWERS, REAL_PAIRS, RULES, draw_pair
+from tailbound.nn_validation.vs_loss import real_pairs
+from tailbound.nn_validation.vs_loss.real_pairs import DATA, FASHION_PAIRS, POWERS, REAL_PAIRS, RULES, draw_pair
 from tailbound.sims.core.results import load_results
 from tailbound.theory.core.errors import InputError
 from tailbound.theory.vs_loss.ratio_estimate import METHODS
@@ -79,7 +79,7 @@ def test_fashion_pairs_come_from_a_folder(tmp_path, monkeypatch):
         (folder / f"{part}-images-idx3-ubyte").write_bytes(header + b"\x03" + shape + images.tobytes())
         (folder / f"{part}-labels-idx1-ubyte").write_bytes(header + b"\x01" + shape[:4] + labels.tobytes())
     monkeypatch.setenv("TAILBOUND_FASHION_MNIST", str(folder))
-    vs_loss._fashion.cache_clear()
+    real_pairs._fashion.cache_clear()
     try:
         train, test = DATA["fashion"](rng, "Shirt", "T-shirt/top", 3, 12)
         np.testing.assert_allclose(train[:, 0] * 255, [60] * 3 + [0] * 12)
@@ -87,11 +87,11 @@ def test_fashion_pairs_come_from_a_folder(tmp_path, monkeypatch):
         np.testing.assert_allclose(test[0][:, 0] * 255, 60)
         assert len(np.unique(train, axis=0)) == 15
         monkeypatch.setenv("TAILBOUND_FASHION_MNIST", str(tmp_path / "nowhere"))
-        vs_loss._fashion.cache_clear()
+        real_pairs._fashion.cache_clear()
         with pytest.raises(InputError, match="nowhere"):
             DATA["fashion"](rng, "Shirt", "T-shirt/top", 3, 12)
     finally:
-        vs_loss._fashion.cache_clear()
+        real_pairs._fashion.cache_clear()
 
 
 def test_protocol():

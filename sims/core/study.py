@@ -40,13 +40,15 @@ Row = Mapping[str, Any]
 
 _ROOT = __name__.split(".")[0]
 _LAYERS = ("sims", "nn_validation")
+_EXPORTED = "nn_validation"  # its modules import torch: only packages are looked at, and only what they export
 _NO_STUDIES = ("core", "claims", "results")
 _STANDARD_ERRORS = 4.0
 
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """A Monte-Carlo study. Module attributes of ``sims/<slug>`` and ``nn_validation/<slug>`` are found by name.
+    """A Monte-Carlo study. Found by name: attributes of the modules ``sims/<slug>`` (also inside a package), and of the
+    packages ``nn_validation/<slug>`` themselves, which import their studies from a module that needs no torch.
 
     Args:
         name: ``slug.name``.
@@ -246,18 +248,19 @@ def _modules() -> dict[str, list[str]]:
     for layer in _LAYERS:
         spec = find_spec(f"{_ROOT}.{layer}")
         for module in iter_modules((spec and spec.submodule_search_locations) or []):
-            if module.name not in _NO_STUDIES:
+            if module.name not in _NO_STUDIES and (module.ispkg or layer != _EXPORTED):
                 found.setdefault(module.name, []).append(f"{_ROOT}.{layer}.{module.name}")
     return found
 
 
 def _load(system: str, modules: list[str]) -> list[Study]:
-    """Import the modules of a system; return the studies that are attributes of them or of their submodules."""
+    """Import the modules of a system; return their studies (see `Study`)."""
     found: dict[str, Study] = {}
     for name in modules:
         try:
             module = import_module(name)
-            parts = [import_module(f"{name}.{part.name}") for part in iter_modules(getattr(module, "__path__", []))]
+            inside = [] if name.startswith(f"{_ROOT}.{_EXPORTED}.") else getattr(module, "__path__", [])
+            parts = [import_module(f"{name}.{part.name}") for part in iter_modules(inside)]
         except ModuleNotFoundError as error:
             if error.name != "torch":  # an extra; what is trained needs it
                 raise

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from sklearn.svm import SVC
 
-from ..sims.core.study import Study
-from ..theory.vs_loss.ratio_estimate import METHODS, estimate_margin_ratio, ratio_of, shift_of
-from ..theory.vs_loss.svm import NotSeparable, SVMSolution, solve_svm
-from .core.datasets import read_images, read_labels
+from ...sims.core.study import Study
+from ...theory.vs_loss.ratio_estimate import METHODS, estimate_margin_ratio, ratio_of, shift_of
+from ...theory.vs_loss.svm import NotSeparable, SVMSolution, solve_svm
+from ..core.datasets import read_images, read_labels
 
 __all__ = ["DATA", "FASHION_PAIRS", "POWERS", "REAL_PAIRS", "RULES", "draw_pair"]
 

@@ -1,0 +1,223 @@
+"""What every loss here shares: the meaning of `torch.nn.CrossEntropyLoss`, and the hooks of the training loop.
+
+A loss writes one formula, `Objective.losses`: ℓ(z, c), the loss of an example as if c were its label, for every c.
+Everything else follows from it. With q the target (one-hot, or probabilities; smoothed as torch does) and w the class
+weights, the loss of an example is Σ_c q_c w_c ℓ(z, c). So a margin on the true class under mixed labels is the mixture
+of the losses with each label's own margin. For cross-entropy, ℓ(z, c) = -log softmax(z)_c, this is torch's definition.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...theory.core.class_counts import ClassCounts
+from ...theory.core.errors import InputError, nearest
+
+__all__ = ["REDUCTIONS", "Objective", "log_rivals"]
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+class Objective(nn.Module):
+    """Cross-entropy with the meaning of `torch.nn.CrossEntropyLoss`; other losses override `losses`.
+
+    Logits of half precision are computed in float32 and the result is float32, under autocast too. Constants are
+    buffers outside the state dict, float32 whatever the model is cast to, and exact again after ``.double()``.
+
+    Args:
+        class_counts: training counts n_k: a `ClassCounts`, sequence, mapping name → count, or Series; None where the
+            loss needs none (K is then the logits').
+        weight: w_k >= 0, shape (K,), or None for ones.
+        reduction: ``mean`` (divided by `normaliser`), ``sum`` or ``none``.
+        ignore_index: a label whose examples count nothing. As in torch, it has no meaning for probability targets.
+        label_smoothing: ε in [0, 1]; targets become (1 - ε) q + ε / K.
+
+    Raises:
+        InputError: for settings that do not fit.
+
+    Example:
+        >>> logits, labels = torch.tensor([[2.0, 0.5], [0.1, 0.3]]), torch.tensor([0, 1])
+        >>> Objective()(logits, labels) == nn.functional.cross_entropy(logits, labels)
+        tensor(True)
+    """
+
+    weight: Tensor
+
+    def __init__(
+        self,
+        class_counts: Any = None,
+        *,
+        weight: Any = None,
+        reduction: str = "mean",
+        ignore_index: int = -100,
+        label_smoothing: float = 0.0,
+    ):
+        super().__init__()
+        if reduction not in REDUCTIONS:
+            raise InputError(f"unknown reduction {reduction!r}; {nearest(str(reduction), REDUCTIONS)}")
+        if not 0.0 <= label_smoothing <= 1.0:
+            raise InputError(f"label_smoothing must lie in [0, 1], got {label_smoothing!r}")
+        self.class_counts = None if class_counts is None else ClassCounts.from_any(class_counts)
+        self.reduction, self.ignore_index, self.label_smoothing = reduction, int(ignore_index), float(label_smoothing)
+        self._exact: dict[str, np.ndarray] = {}
+        self.set_constant("weight", np.ones(1 if self.class_counts is None else len(self.class_counts)))
+        if weight is not None:
+            self.set_weight(weight)
+
+    def losses(self, logits: Tensor) -> Tensor:
+        """ℓ(z, c) for every class c as the label: logits (..., K) → losses (..., K). A loss overrides this."""
+        return -torch.log_softmax(logits, -1)
+
+    def forward(self, logits: Tensor, targets: Tensor, *, normaliser: Any = None) -> Tensor:
+        """Return the loss; shapes as in `torch.nn.CrossEntropyLoss`.
+
+        Args:
+            logits: (K,), (N, K) or (N, K, d1, ...).
+            targets: labels, integers of the logits' shape without K; or probabilities, floating, of the logits' shape.
+            normaliser: with ``mean``, divides the sum in place of the batch's own `normaliser`. Losses of micro-batches
+                divided by the normaliser of the whole batch add up to the loss of the whole batch.
+
+        Raises:
+            InputError: for shapes, labels or arguments that do not fit.
+        """
+        logits, targets = self.prepare(logits, targets)
+        return self.reduce(self.losses(logits), targets, normaliser=normaliser)
+
+    def normaliser(self, targets: Tensor) -> Tensor:
+        """What ``mean`` divides by: the labels' sum of weights (ignored ones left out), or the number of examples."""
+        if targets.is_floating_point():
+            return self.weight.new_tensor(targets.numel() // targets.shape[min(1, targets.dim() - 1)])
+        weights = self.weight.expand(self.num_classes or int(targets.max()) + 1)
+        return self._label_weights(weights, targets).sum()
+
+    @property
+    def num_classes(self) -> int | None:
+        """K, or None as long as neither counts nor weights say it."""
+        return None if self.weight.shape[0] == 1 else self.weight.shape[0]
+
+    def set_weight(self, weight: Any) -> None:
+        """Set the class weights in place, so that a compiled graph stays as it is; None means ones.
+
+        Only a loss that does not know K yet (no counts, no weight) takes a new buffer, once.
+        """
+        if weight is None:
+            self.set_constant("weight", np.ones(self.weight.shape[0]))
+            return
+        values = torch.as_tensor(weight).detach().to("cpu", torch.float64).numpy()
+        if values.ndim != 1 or self.num_classes not in (None, len(values)):
+            raise InputError(f"weight must have shape ({self.num_classes or 'K'},), got {values.shape}")
+        if not (np.isfinite(values) & (values >= 0)).all():
+            bad = values[~(np.isfinite(values) & (values >= 0))]
+            raise InputError(f"weights must be finite and >= 0, got {bad[:5].tolist()}")
+        self.set_constant("weight", values)
+
+    def set_constant(self, name: str, values: np.ndarray) -> None:
+        """Set or update in place a buffer that is kept out of the state dict, exact in whatever precision it has."""
+        self._exact[name] = np.array(values, dtype=np.float64)
+        buffer = getattr(self, name, None)
+        if buffer is not None and buffer.shape == self._exact[name].shape:
+            buffer.copy_(torch.from_numpy(self._exact[name]))
+            return
+        dtype, device = (torch.get_default_dtype(), None) if buffer is None else (buffer.dtype, buffer.device)
+        self.register_buffer(name, _tensor(self._exact[name], dtype, device), persistent=False)
+
+    def mix(self, images: Tensor, targets: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Hook: replace a batch before the model sees it."""
+        return images, targets
+
+    def start_epoch(self, epoch: int, epochs: int) -> None:
+        """Hook: epoch `epoch` (from 0) of `epochs` begins. What it sets depends on these two alone."""
+
+    def end_epoch(self, statistics: Any) -> None:
+        """Hook: an epoch has ended with these statistics."""
+
+    def prepare(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Check shapes; return logits, and targets if they are probabilities, in float32 or 64, K as the last axis."""
+        if logits.dim() == 0 or not logits.is_floating_point():
+            raise InputError(f"logits must be floating, (K,) or (N, K, ...), got {logits.dtype}, {tuple(logits.shape)}")
+        axis = min(1, logits.dim() - 1)
+        if self.num_classes not in (None, logits.shape[axis]):
+            raise InputError(
+                f"logits of shape {tuple(logits.shape)} have {logits.shape[axis]} classes, "
+                f"but the loss was built for {self.num_classes}"
+            )
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        logits = logits.movedim(axis, -1)
+        if targets.is_floating_point():
+            if self.ignore_index >= 0:
+                raise InputError(
+                    f"ignore_index {self.ignore_index} has no meaning for probability targets; leave it out"
+                )
+            targets = targets.movedim(axis, -1) if targets.dim() > axis else targets
+            expected, targets = logits.shape, targets.to(dtype)
+        else:
+            expected = logits.shape[:-1]
+        if targets.shape != expected:
+            raise InputError(
+                f"targets must be integer labels of the logits' shape without K, {tuple(logits.shape[:-1])}, or "
+                f"probabilities of the logits' shape, got {targets.dtype} of shape {tuple(targets.shape)}"
+            )
+        return logits.to(dtype), targets
+
+    def reduce(self, losses: Tensor, targets: Tensor, *, normaliser: Any = None) -> Tensor:
+        """Combine ℓ(z, c), shape (..., K), over classes by targets and weights, then over examples by `reduction`."""
+        if normaliser is not None and self.reduction != "mean":
+            raise InputError(f"normaliser goes with reduction 'mean', got {self.reduction!r}; leave it out")
+        K = losses.shape[-1]
+        weights = self.weight.to(losses.dtype).expand(K)
+        weighted, smoothing = losses * weights, self.label_smoothing
+        if targets.is_floating_point():
+            found = (weighted * (targets * (1 - smoothing) + smoothing / K)).sum(-1)
+        else:
+            kept, labels = self._kept(targets, K)
+            found = weighted.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+            if smoothing:
+                found = (1 - smoothing) * found + smoothing / K * weighted.sum(-1)
+            found = torch.where(kept, found, torch.zeros_like(found))
+        if self.reduction == "none":
+            return found
+        if self.reduction == "sum":
+            return found.sum()
+        if normaliser is None:
+            normaliser = found.numel() if targets.is_floating_point() else self._label_weights(weights, targets).sum()
+        return found.sum() / normaliser
+
+    def _kept(self, labels: Tensor, K: int) -> tuple[Tensor, Tensor]:
+        """Which labels count, and labels that can index: ignored ones are 0."""
+        kept = labels != self.ignore_index
+        labels = torch.where(kept, labels, torch.zeros_like(labels)).long()
+        if not torch.compiler.is_compiling() and labels.device.type == "cpu":  # elsewhere looking would wait
+            outside = labels[(labels < 0) | (labels >= K)]
+            if outside.numel():
+                raise InputError(f"labels must lie in 0..{K - 1}, got {outside.unique()[:5].tolist()}")
+        return kept, labels
+
+    def _label_weights(self, weights: Tensor, labels: Tensor) -> Tensor:
+        kept, labels = self._kept(labels, len(weights))
+        return torch.where(kept, weights[labels], torch.zeros((), dtype=weights.dtype, device=weights.device))
+
+    def _apply(self, fn, recurse=True):
+        super()._apply(fn, recurse)
+        for name, values in self._exact.items():
+            buffer = getattr(self, name)
+            setattr(self, name, _tensor(values, buffer.dtype, buffer.device))
+        return self
+
+
+def log_rivals(logits: Tensor) -> Tensor:
+    """log Σ_{j≠c} e^(z_j) for every class c, shape (..., K): exact where class c leads, too.
+
+    Example:
+        >>> log_rivals(torch.tensor([1e4, 0.0, 0.0])).round(decimals=3)
+        tensor([6.9300e-01, 1.0000e+04, 1.0000e+04])
+    """
+    lead = logits.argmax(-1, keepdim=True)
+    others = torch.softmax(logits, -1).scatter(-1, lead, 0.0)  # at most 1/2, so that log(1 - p) is exact
+    found = torch.logsumexp(logits, -1, keepdim=True) + torch.log1p(-others)
+    return found.scatter(-1, lead, torch.logsumexp(logits.scatter(-1, lead, -torch.inf), -1, keepdim=True))
+
+
+def _tensor(values: np.ndarray, dtype: torch.dtype, device: torch.device | None) -> Tensor:
+    return torch.as_tensor(values, dtype=torch.promote_types(dtype, torch.float32), device=device)
