@@ -12,7 +12,7 @@ from torch import Tensor
 from ..theory.core.class_counts import ClassCounts
 from ..theory.core.errors import require_in
 from ..theory.ldam.weights import class_weights
-from .core.objective import Objective, log_rivals
+from .core.objective import Objective, label_log_odds, softplus
 
 __all__ = ["ClassBalancedCrossEntropy", "CrossEntropy", "FocalLoss", "WeightedCrossEntropy"]
 
@@ -74,6 +74,5 @@ class FocalLoss(Objective):
 
     def losses(self, logits: Tensor) -> Tensor:
         """See `Objective.losses`."""
-        total = torch.logsumexp(logits, -1, keepdim=True)
-        missed = torch.exp(self.focusing * (log_rivals(logits) - total))  # (1 - p)^γ, smooth at p = 1
-        return -missed * torch.log_softmax(logits, -1)
+        rest = softplus(label_log_odds(logits))  # -log(1 - p), finite and smooth at p = 1
+        return torch.exp(-self.focusing * rest) * -torch.log_softmax(logits, -1)

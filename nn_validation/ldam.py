@@ -15,7 +15,7 @@ from ..theory.core.class_counts import ClassCounts
 from ..theory.core.errors import InputError, require_in, require_positive
 from ..theory.ldam.margins import class_margins
 from .core.heads import NormedLinear
-from .core.objective import Objective, log_rivals
+from .core.objective import Objective, extremes, label_log_odds, softplus
 
 __all__ = ["LDAMLoss", "NormedLinear"]
 
@@ -76,22 +76,20 @@ class LDAMLoss(Objective):
 
     def losses(self, logits: Tensor) -> Tensor:
         """See `Objective.losses`."""
-        if not torch.compiler.is_compiling():
-            self._notice(logits)
-        own = self.scale * (logits - self.margins.to(logits.dtype))
-        return torch.nn.functional.softplus(log_rivals(self.scale * logits) - own, threshold=50.0)
+        self._notice(logits)
+        return softplus(self.scale * self.margins.to(logits.dtype) - label_log_odds(self.scale * logits))
 
     def _notice(self, logits: Tensor) -> None:
         """Look at the 1st, 2nd, 4th, 8th, ... batch: logits of a linear head grow; every look waits for the device."""
-        self._calls += 1
-        if self._noticed or self._calls & (self._calls - 1) or not logits.numel():
+        if torch.compiler.is_compiling() or self._noticed:
             return
-        largest = float(logits.detach().abs().max())
-        if largest > _LARGEST_COSINE:
+        self._calls += 1
+        found = extremes(logits) if self._calls & (self._calls - 1) == 0 else None
+        if found and (largest := max(-found[0], found[1])) > _LARGEST_COSINE:
             self._noticed = True
             warnings.warn(
                 f"LDAM expects cosines in [-1, 1], got a logit of size {largest:.3g}: the margins mean nothing at that "
                 f"scale. Make the last layer NormedLinear(in_features, {logits.shape[-1]}) "
                 "(tailbound.nn_validation.ldam), without a scale: the loss scales by itself",
-                stacklevel=5,
+                stacklevel=6,
             )

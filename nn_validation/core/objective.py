@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ...theory.core.class_counts import ClassCounts
 from ...theory.core.errors import InputError, nearest
 
-__all__ = ["REDUCTIONS", "Objective", "log_rivals"]
+__all__ = ["REDUCTIONS", "Objective", "check_labels", "extremes", "label_log_odds", "softplus"]
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -89,8 +89,9 @@ class Objective(nn.Module):
         """What ``mean`` divides by: the labels' sum of weights (ignored ones left out), or the number of examples."""
         if targets.is_floating_point():
             return self.weight.new_tensor(targets.numel() // targets.shape[min(1, targets.dim() - 1)])
-        weights = self.weight.expand(self.num_classes or int(targets.max()) + 1)
-        return self._label_weights(weights, targets).sum()
+        kept, labels = self._kept(targets, self.num_classes)
+        weights = self.weight[labels] if self.num_classes else self.weight.expand(kept.numel()).view(kept.shape)
+        return weights.where(kept, 0.0).sum()
 
     @property
     def num_classes(self) -> int | None:
@@ -106,7 +107,7 @@ class Objective(nn.Module):
             self.set_constant("weight", np.ones(self.weight.shape[0]))
             return
         values = torch.as_tensor(weight).detach().to("cpu", torch.float64).numpy()
-        if values.ndim != 1 or self.num_classes not in (None, len(values)):
+        if values.ndim != 1 or len(values) < 2 or self.num_classes not in (None, len(values)):
             raise InputError(f"weight must have shape ({self.num_classes or 'K'},), got {values.shape}")
         if not (np.isfinite(values) & (values >= 0)).all():
             bad = values[~(np.isfinite(values) & (values >= 0))]
@@ -118,7 +119,7 @@ class Objective(nn.Module):
         self._exact[name] = np.array(values, dtype=np.float64)
         buffer = getattr(self, name, None)
         if buffer is not None and buffer.shape == self._exact[name].shape:
-            buffer.copy_(torch.from_numpy(self._exact[name]))
+            buffer.copy_(_tensor(self._exact[name], buffer.dtype))
             return
         dtype, device = (torch.get_default_dtype(), None) if buffer is None else (buffer.dtype, buffer.device)
         self.register_buffer(name, _tensor(self._exact[name], dtype, device), persistent=False)
@@ -165,59 +166,87 @@ class Objective(nn.Module):
         """Combine ℓ(z, c), shape (..., K), over classes by targets and weights, then over examples by `reduction`."""
         if normaliser is not None and self.reduction != "mean":
             raise InputError(f"normaliser goes with reduction 'mean', got {self.reduction!r}; leave it out")
-        K = losses.shape[-1]
+        K, smoothing = losses.shape[-1], self.label_smoothing
         weights = self.weight.to(losses.dtype).expand(K)
-        weighted, smoothing = losses * weights, self.label_smoothing
         if targets.is_floating_point():
-            found = (weighted * (targets * (1 - smoothing) + smoothing / K)).sum(-1)
+            found = (losses * weights * (targets * (1 - smoothing) + smoothing / K)).sum(-1)
+            own = found.numel()
         else:
             kept, labels = self._kept(targets, K)
-            found = weighted.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+            found = losses.gather(-1, labels.unsqueeze(-1)).squeeze(-1) * weights[labels]
             if smoothing:
-                found = (1 - smoothing) * found + smoothing / K * weighted.sum(-1)
-            found = torch.where(kept, found, torch.zeros_like(found))
+                found = (1 - smoothing) * found + smoothing / K * (losses * weights).sum(-1)
+            found, own = found.where(kept, 0.0), weights[labels].where(kept, 0.0).sum()
         if self.reduction == "none":
             return found
         if self.reduction == "sum":
             return found.sum()
-        if normaliser is None:
-            normaliser = found.numel() if targets.is_floating_point() else self._label_weights(weights, targets).sum()
-        return found.sum() / normaliser
+        return found.sum() / (own if normaliser is None else normaliser)
 
-    def _kept(self, labels: Tensor, K: int) -> tuple[Tensor, Tensor]:
+    def _kept(self, labels: Tensor, K: int | None) -> tuple[Tensor, Tensor]:
         """Which labels count, and labels that can index: ignored ones are 0."""
+        labels = labels.long()  # first: a byte cannot be compared with -100
         kept = labels != self.ignore_index
-        labels = torch.where(kept, labels, torch.zeros_like(labels)).long()
-        if not torch.compiler.is_compiling() and labels.device.type == "cpu":  # elsewhere looking would wait
-            outside = labels[(labels < 0) | (labels >= K)]
-            if outside.numel():
-                raise InputError(f"labels must lie in 0..{K - 1}, got {outside.unique()[:5].tolist()}")
-        return kept, labels
-
-    def _label_weights(self, weights: Tensor, labels: Tensor) -> Tensor:
-        kept, labels = self._kept(labels, len(weights))
-        return torch.where(kept, weights[labels], torch.zeros((), dtype=weights.dtype, device=weights.device))
+        return kept, check_labels(labels.where(kept, 0), K)
 
     def _apply(self, fn, recurse=True):
         super()._apply(fn, recurse)
         for name, values in self._exact.items():
             buffer = getattr(self, name)
-            setattr(self, name, _tensor(values, buffer.dtype, buffer.device))
+            if buffer.dtype.itemsize < torch.float32.itemsize:
+                setattr(self, name, _tensor(values, buffer.dtype, buffer.device))
+            else:
+                buffer.copy_(_tensor(values, buffer.dtype))
         return self
 
 
-def log_rivals(logits: Tensor) -> Tensor:
-    """log Σ_{j≠c} e^(z_j) for every class c, shape (..., K): exact where class c leads, too.
+def label_log_odds(logits: Tensor) -> Tensor:
+    """z_c - log Σ_{j≠c} e^(z_j) for every class c as the label, shape (..., K): the log-odds of the label.
+
+    Exact and smooth also where one class leads by far. The numpy formula is `theory.core.losses.label_log_odds`.
 
     Example:
-        >>> log_rivals(torch.tensor([1e4, 0.0, 0.0])).round(decimals=3)
-        tensor([6.9300e-01, 1.0000e+04, 1.0000e+04])
+        >>> label_log_odds(torch.tensor([2.0, 0.0, 0.0]))
+        tensor([ 1.3069, -2.1269, -2.1269])
     """
     lead = logits.argmax(-1, keepdim=True)
     others = torch.softmax(logits, -1).scatter(-1, lead, 0.0)  # at most 1/2, so that log(1 - p) is exact
-    found = torch.logsumexp(logits, -1, keepdim=True) + torch.log1p(-others)
-    return found.scatter(-1, lead, torch.logsumexp(logits.scatter(-1, lead, -torch.inf), -1, keepdim=True))
+    rivals = torch.logsumexp(logits, -1, keepdim=True) + torch.log1p(-others)
+    rivals = rivals.scatter(-1, lead, torch.logsumexp(logits.scatter(-1, lead, -torch.inf), -1, keepdim=True))
+    return logits - rivals
 
 
-def _tensor(values: np.ndarray, dtype: torch.dtype, device: torch.device | None) -> Tensor:
-    return torch.as_tensor(values, dtype=torch.promote_types(dtype, torch.float32), device=device)
+def softplus(values: Tensor) -> Tensor:
+    """log(1 + e^x), exact in double precision too (torch's own threshold of 20 errs by 2e-9)."""
+    return torch.nn.functional.softplus(values, threshold=50.0)
+
+
+def check_labels(labels: Tensor, K: int | None, name: str = "labels") -> Tensor:
+    """Return the labels; where Python can look without waiting, they must lie in 0..K-1 (None: no bound).
+
+    Raises:
+        InputError: for labels out of range on the CPU; an accelerator raises its own error, later.
+    """
+    found = extremes(labels) if labels.device.type == "cpu" else None
+    if found and not (0 <= found[0] and found[1] < (K or torch.inf)):
+        raise InputError(
+            f"{name} must lie in 0..{K - 1 if K else 'K-1'}, got {found[0]:.0f}..{found[1]:.0f}; "
+            "only ignore_index may lie outside"
+        )
+    return labels
+
+
+def extremes(values: Tensor) -> tuple[float, float] | None:
+    """Smallest and largest value; None where Python cannot look: no values, a compiled graph, a capture, vmap, meta."""
+    capturing = not torch.compiler.is_compiling() and values.is_cuda and torch.cuda.is_current_stream_capturing()
+    if torch.compiler.is_compiling() or capturing or not values.numel():
+        return None
+    try:
+        low, high = values.detach().aminmax()
+        return float(low), float(high)
+    except RuntimeError:  # vmap and the meta device have no numbers to give
+        return None
+
+
+def _tensor(values: np.ndarray, dtype: torch.dtype, device: torch.device | None = None) -> Tensor:
+    return torch.from_numpy(values).to(torch.promote_types(dtype, torch.float32), copy=True).to(device)

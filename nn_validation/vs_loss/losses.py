@@ -13,10 +13,10 @@ from torch import Tensor
 
 from ...theory.core.class_counts import ClassCounts
 from ...theory.core.errors import InputError
-from ...theory.vs_loss.losses import vs_parameters
-from ..core.objective import Objective
+from ...theory.vs_loss.losses import group_parameters, vs_parameters
+from ..core.objective import Objective, check_labels, label_log_odds, softplus
 
-__all__ = ["CDTLoss", "LALoss", "VSLoss"]
+__all__ = ["CDTLoss", "GroupVSLoss", "LALoss", "VSLoss"]
 
 
 class VSLoss(Objective):
@@ -43,12 +43,12 @@ class VSLoss(Objective):
         self, class_counts: Any, *, gamma: float = 0.3, tau: float = 1.0, plain_epochs: int = 0, **others: Any
     ):
         counts = ClassCounts.from_any(class_counts)
-        self_parameters = vs_parameters(counts, gamma=gamma, tau=tau)
+        adjustment = vs_parameters(counts, gamma=gamma, tau=tau)
         if not (isinstance(plain_epochs, int) and plain_epochs >= 0):
             raise InputError(f"plain_epochs must be a whole number >= 0, got {plain_epochs!r}")
         super().__init__(counts, **others)
         self.gamma, self.tau, self.plain_epochs = float(gamma), float(tau), plain_epochs
-        self._parameters_on = self_parameters
+        self._adjustment = adjustment
         self.start_epoch(0, 1)
 
     def losses(self, logits: Tensor) -> Tensor:
@@ -57,10 +57,11 @@ class VSLoss(Objective):
 
     def start_epoch(self, epoch: int, epochs: int) -> None:
         """Plain cross-entropy for the first `plain_epochs` epochs, VS-loss after them."""
-        plain = epoch < self.plain_epochs
-        delta, iota, _ = self._parameters_on
-        self.set_constant("delta", np.ones_like(delta) if plain else delta)
-        self.set_constant("iota", np.zeros_like(iota) if plain else iota)
+        delta, iota = self._adjustment.delta, self._adjustment.iota
+        if epoch < self.plain_epochs:
+            delta, iota = np.ones_like(delta), np.zeros_like(iota)
+        self.set_constant("delta", delta)
+        self.set_constant("iota", iota)
 
 
 class LALoss(VSLoss):
@@ -75,3 +76,50 @@ class CDTLoss(VSLoss):
 
     def __init__(self, class_counts: Any, *, gamma: float = 0.3, **others: Any):
         super().__init__(class_counts, gamma=gamma, tau=0.0, **others)
+
+
+class GroupVSLoss(Objective):
+    """VS-loss with a scale and a shift for each class in each group, log(1 + e^(ι_yg - Δ_yg m)).
+
+    m is the log-odds of the label under the logits: for two classes z_y - z_other, the paper's signed score. The group
+    is known in training only; test with the plain logits.
+
+    Args:
+        cell_counts: n_kg >= 1, training examples of class k in group g, shape (K, G).
+        gamma: γ >= 0 of Δ_kg = (n_kg / n_max)^γ.
+        tau: τ >= 0 of ι_kg = -τ log(n_kg / n).
+        others: arguments of `Objective`.
+
+    Source:
+        Kini et al. (2021), group form (binary; more classes: derived here). The numpy formula is
+        `theory.vs_loss.losses.group_vs_loss`.
+
+    Example:
+        >>> loss = GroupVSLoss([[3498, 184], [56, 1057]])
+        >>> logits, labels, groups = torch.zeros(2, 2), torch.tensor([0, 1]), torch.tensor([1, 0])
+        >>> round(loss(logits, labels, groups).item(), 3)
+        3.88
+    """
+
+    delta: Tensor
+    iota: Tensor
+
+    def __init__(self, cell_counts: Any, *, gamma: float = 0.3, tau: float = 1.0, **others: Any):
+        cells = np.asarray(cell_counts)
+        parameters = group_parameters(cells, gamma=gamma, tau=tau)
+        super().__init__(cells.sum(axis=1), **others)
+        self.gamma, self.tau = float(gamma), float(tau)
+        self.set_constant("delta", parameters.delta)
+        self.set_constant("iota", parameters.iota)
+
+    def forward(self, logits: Tensor, targets: Tensor, groups: Tensor, *, normaliser: Any = None) -> Tensor:
+        """As `Objective.forward`, with the group of each example: integers in 0..G-1, the logits' shape without K."""
+        logits, targets = self.prepare(logits, targets)
+        if groups.is_floating_point() or groups.shape != logits.shape[:-1]:
+            raise InputError(
+                f"groups must be integers of shape {tuple(logits.shape[:-1])}, one for each example, "
+                f"got {groups.dtype} of shape {tuple(groups.shape)}"
+            )
+        groups = check_labels(groups.long(), self.delta.shape[1], "groups")
+        delta, iota = self.delta.to(logits.dtype).T[groups], self.iota.to(logits.dtype).T[groups]
+        return self.reduce(softplus(iota - delta * label_log_odds(logits)), targets, normaliser=normaliser)

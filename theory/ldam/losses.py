@@ -5,9 +5,10 @@ and `scale` s multiplies both: the loss is -log softmax(s (z - Δ_y e_y))_y.
 """
 
 import numpy as np
-from scipy.special import logsumexp, softmax
+from scipy.special import softmax
 
 from ..core.errors import InputError, require_positive
+from ..core.losses import check_batch, cross_entropy
 
 __all__ = ["hinge_gradient", "hinge_loss", "ldam_gradient", "ldam_logits", "ldam_loss"]
 
@@ -43,8 +44,7 @@ def ldam_loss(logits: np.ndarray, labels: np.ndarray, margins: np.ndarray, *, sc
         >>> ldam_loss(z, np.array([0]), np.array([0.1, 0.2, 0.5])).round(3)
         array([0.587])
     """
-    adjusted = ldam_logits(logits, labels, margins, scale=scale)
-    return logsumexp(adjusted, axis=1) - adjusted[np.arange(len(adjusted)), labels]
+    return cross_entropy(ldam_logits(logits, labels, margins, scale=scale), labels)
 
 
 def ldam_gradient(logits: np.ndarray, labels: np.ndarray, margins: np.ndarray, *, scale: float = 1.0) -> np.ndarray:
@@ -86,16 +86,8 @@ def _rival(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _checked(logits, labels, margins) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    logits, labels, margins = np.asarray(logits, dtype=float), np.asarray(labels), np.asarray(margins, dtype=float)
-    if logits.ndim != 2 or labels.shape != logits.shape[:1] or margins.shape != logits.shape[1:]:
-        raise InputError(
-            "logits (N, K), labels (N,) and margins (K,) must agree, "
-            f"got {logits.shape}, {labels.shape}, {margins.shape}"
-        )
-    if not (np.isfinite(margins) & (margins >= 0)).all():
-        raise InputError(
-            f"margins must be finite and >= 0, got {margins[~(np.isfinite(margins) & (margins >= 0))][:5].tolist()}"
-        )
-    if labels.dtype.kind not in "iu" or (len(labels) and not (0 <= labels.min() and labels.max() < logits.shape[1])):
-        raise InputError(f"labels must be integers in 0..{logits.shape[1] - 1}, got {np.unique(labels)[:5].tolist()}")
+    logits, labels, margins = check_batch(logits, labels, margins=margins)
+    bad = ~(np.isfinite(margins) & (margins >= 0))
+    if bad.any():
+        raise InputError(f"margins must be finite and >= 0, got {margins[bad][:5].tolist()}")
     return logits, labels, margins

@@ -12,13 +12,16 @@ Source:
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import expit, logsumexp, softmax
+from scipy.special import expit, softmax
 
 from ..core.class_counts import ClassCounts
 from ..core.errors import InputError, require_in
+from ..core.losses import check_batch, cross_entropy, label_log_odds
 
 __all__ = [
     "VSParameters",
+    "group_parameters",
+    "group_vs_loss",
     "initial_shares",
     "initial_weight",
     "initial_weights",
@@ -67,17 +70,73 @@ def vs_loss(logits: np.ndarray, labels: np.ndarray, parameters: VSParameters) ->
     Raises:
         InputError: for shapes that do not match or labels outside 0..K-1.
     """
-    logits, labels = np.asarray(logits, dtype=float), np.asarray(labels)
-    shapes = [np.shape(parameter) for parameter in parameters]
-    if logits.ndim != 2 or labels.shape != logits.shape[:1] or any(shape != logits.shape[1:] for shape in shapes):
+    delta, iota, omega = parameters
+    logits, labels, delta, iota, omega = check_batch(logits, labels, delta=delta, iota=iota, omega=omega)
+    return cross_entropy(delta * logits + iota, labels, omega)
+
+
+def group_parameters(cell_counts: Any, *, gamma: float = 0.0, tau: float = 0.0) -> VSParameters:
+    """Parameters of the form for groups: Δ = (n / n_max)^gamma, ι = -tau log(n / Σ n), ω = 1, one for each cell (k, g).
+
+    Args:
+        cell_counts: n_kg >= 1, examples of class k in group g, shape (K, G).
+        gamma: exponent of the scale, >= 0.
+        tau: strength of the shift, >= 0. A rare cell has the *larger* shift here, as in the binary form.
+
+    Returns:
+        Δ, ι and ω, each of shape (K, G).
+
+    Raises:
+        InputError: for counts that are not a table of at least two classes, or below 1.
+
+    Source:
+        Kini et al. (2021), released code for groups (its shift, which cancels in the softmax there, put where Eq. 3
+        has it).
+
+    Example:
+        >>> group_parameters([[3498, 184], [56, 1057]], gamma=0.3).delta.round(2)
+        array([[1.  , 0.41],
+               [0.29, 0.7 ]])
+    """
+    cells = np.asarray(cell_counts)
+    if cells.ndim != 2 or cells.shape[0] < 2 or cells.dtype.kind not in "iuf":
         raise InputError(
-            "logits (N, K), labels (N,) and parameters (K,) must agree, "
-            f"got {logits.shape}, {labels.shape}, {', '.join(map(str, shapes))}"
+            f"cell_counts must be numbers of examples of class k in group g, shape (K, G), K >= 2, got {cells.shape}"
         )
-    if labels.dtype.kind not in "iu" or (len(labels) and not (0 <= labels.min() and labels.max() < logits.shape[1])):
-        raise InputError(f"labels must be integers in 0..{logits.shape[1] - 1}, got {np.unique(labels)[:5].tolist()}")
-    adjusted = parameters.delta * logits + parameters.iota
-    return parameters.omega[labels] * (logsumexp(adjusted, axis=1) - adjusted[np.arange(len(labels)), labels])
+    names = tuple(f"class {k} in group {g}" for k in range(cells.shape[0]) for g in range(cells.shape[1]))
+    flat = vs_parameters(ClassCounts(tuple(cells.ravel().tolist()), names), gamma=gamma, tau=tau)
+    delta, iota, omega = (each.reshape(cells.shape) for each in flat)
+    return VSParameters(delta, -iota, omega)
+
+
+def group_vs_loss(logits: np.ndarray, labels: np.ndarray, groups: np.ndarray, parameters: VSParameters) -> np.ndarray:
+    """Group VS-loss of each example, ω_yg log(1 + e^(ι_yg - Δ_yg m)), shape (N,), m the log-odds of the label.
+
+    Two classes: m = z_y - z_other, the paper's signed score y f. More classes: derived here; neutral parameters give
+    cross-entropy.
+
+    Args:
+        logits: z, shape (N, K).
+        labels: y, integers in 0..K-1, shape (N,).
+        groups: g, integers in 0..G-1, shape (N,).
+        parameters: Δ, ι, ω of `group_parameters`, shapes (K, G).
+
+    Raises:
+        InputError: for shapes that do not match, or labels or groups out of range.
+
+    Source:
+        Kini et al. (2021), group form (binary).
+    """
+    margins = label_log_odds(logits, labels)
+    delta, iota, omega = (np.asarray(parameter, dtype=float) for parameter in parameters)
+    check_batch(np.empty((len(margins), delta.shape[-1])), groups)
+    if not delta.shape == iota.shape == omega.shape == (np.shape(logits)[1], delta.shape[-1]):
+        raise InputError(
+            f"parameters must have shape (K, G) with K = {np.shape(logits)[1]}, got {delta.shape}, {iota.shape}, "
+            f"{omega.shape}"
+        )
+    cell = np.asarray(labels), np.asarray(groups)
+    return omega[cell] * np.logaddexp(0, iota[cell] - delta[cell] * margins)
 
 
 def initial_weight(omega, delta, iota) -> Any:
