@@ -1,0 +1,173 @@
+"""What α-loss estimates: the α-tilted distribution, its minimal risk, and what the risk says about the error.
+
+η = P(Y = +1 | x); the excess error is at most ψ^(-1) of the excess α-risk, with ψ the calibration function.
+"""
+
+from typing import Any
+
+import numpy as np
+from scipy.special import logit, logsumexp
+
+from ..core.errors import InputError
+from .losses import alpha_of_log, require_alpha
+
+__all__ = [
+    "arimoto_entropy",
+    "calibration_curvature",
+    "calibration_function",
+    "minimal_risk",
+    "optimal_logit",
+    "tilted",
+]
+
+
+def tilted(probabilities: Any, alpha: float) -> np.ndarray:
+    """The α-tilted distribution P^α / Σ P^α: what a minimiser of α-loss predicts. Undo it by ``tilted(q, 1 / alpha)``.
+
+    Args:
+        probabilities: distributions along the last axis, shape (..., K).
+        alpha: α in (0, ∞]; at ∞ the uniform distribution on the most probable classes.
+
+    Returns:
+        Shape (..., K).
+
+    Raises:
+        InputError: for negative probabilities, or sums other than 1.
+
+    Source:
+        Sypherd et al. (2022), arXiv:1906.02314; claim ``alpha_loss.tilting``.
+
+    Example:
+        >>> tilted([0.8, 0.2], 0.5).round(4), tilted([0.8, 0.2], 2.0).round(4)
+        (array([0.6667, 0.3333]), array([0.9412, 0.0588]))
+    """
+    require_alpha(alpha)
+    p = _distributions(probabilities)
+    largest = p.max(axis=-1, keepdims=True)
+    weights = (p == largest).astype(float) if alpha == np.inf else (p / largest) ** alpha
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+def minimal_risk(probabilities: Any, alpha: float) -> np.ndarray:
+    """The least mean α-loss, (α / (α - 1)) (1 - ||P||_α): Shannon's entropy at α = 1, 1 - max P at α = ∞.
+
+    Args:
+        probabilities: distributions along the last axis, shape (..., K).
+        alpha: α in (0, ∞].
+
+    Returns:
+        Shape (...).
+
+    Source:
+        Sypherd et al. (2022), arXiv:1906.02314; claim ``alpha_loss.tilting``. The binary case is C*_α(η).
+
+    Example:
+        >>> minimal_risk([0.5, 0.5], 1.0).round(4), minimal_risk([0.8, 0.2], float("inf")).round(4)
+        (np.float64(0.6931), np.float64(0.2))
+    """
+    p = _distributions(probabilities)
+    if alpha == np.inf:
+        return 1 - p.max(axis=-1)
+    q = tilted(p, alpha)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(p > 0, p * alpha_of_log(np.minimum(np.log(q), 0.0), alpha), 0.0)
+    return terms.sum(axis=-1)
+
+
+def arimoto_entropy(joint: Any, alpha: float) -> float:
+    """Arimoto's conditional entropy H_α(Y | X) in nats; Shannon's at α = 1, -log E max P(y | X) at ∞.
+
+    Args:
+        joint: probabilities P(x, y), shape (number of x, K), sum 1.
+        alpha: α in (0, ∞].
+
+    Source:
+        Arimoto (1977); Sypherd et al. (2022) name the link to the least α-risk.
+
+    Example:
+        >>> round(arimoto_entropy([[0.25, 0.25], [0.25, 0.25]], 3.0), 6)
+        0.693147
+    """
+    require_alpha(alpha)
+    table = np.asarray(joint, dtype=float)
+    if table.ndim != 2 or not np.isfinite(table).all() or (table < 0).any() or abs(table.sum() - 1) > 1e-9:
+        raise InputError("joint must be a table of probabilities that sum to 1, with one row for each x")
+    table = table[table.sum(axis=1) > 0]
+    if alpha == np.inf:
+        return float(-np.log(table.max(axis=1).sum()))
+    if alpha == 1:
+        rows = table.sum(axis=1)
+        return float(rows @ minimal_risk(table / rows[:, None], 1.0))
+    with np.errstate(divide="ignore"):
+        norms = np.asarray(logsumexp(alpha * np.log(table), axis=1)) / alpha
+    return float(np.asarray(logsumexp(norms)) * (alpha / (1 - alpha)))
+
+
+def optimal_logit(posterior: Any, alpha: float) -> np.ndarray:
+    """The score that minimises the conditional risk, f*(η) = α log(η / (1 - η)), α < ∞.
+
+    Args:
+        posterior: η in (0, 1), any shape.
+        alpha: α in (0, ∞); at ∞ no finite score attains the infimum.
+
+    Raises:
+        InputError: for α = ∞.
+
+    Source:
+        Derived here; claim ``alpha_loss.optimal_logit``.
+
+    Example:
+        >>> optimal_logit(0.8, 2.0).round(4)
+        np.float64(2.7726)
+    """
+    require_alpha(alpha)
+    if alpha == np.inf:
+        raise InputError("alpha must be finite, got inf: its infimum is attained by no finite score")
+    return alpha * logit(np.asarray(posterior, dtype=float))
+
+
+def calibration_function(excess_error: Any, alpha: float) -> np.ndarray:
+    """ψ_α(t), convex on [0, 1], with ψ_α(excess error) <= excess α-risk for every score function.
+
+    Args:
+        excess_error: t in [0, 1], any shape.
+        alpha: α in (0, ∞].
+
+    Source:
+        Bartlett, Jordan and McAuliffe (2006), the transform; its form for α-loss is derived here.
+
+    Example:
+        >>> calibration_function([0.0, 0.6, 1.0], 0.5).round(6)
+        array([0. , 0.2, 1. ])
+    """
+    t = np.asarray(excess_error, dtype=float)
+    if not ((t >= 0) & (t <= 1)).all():
+        raise InputError(f"excess_error must lie in [0, 1], got {t[~((t >= 0) & (t <= 1))].ravel()[:3].tolist()}")
+    even = alpha_of_log(np.log(0.5), alpha)
+    return np.maximum(even - minimal_risk(np.stack([(1 + t) / 2, (1 - t) / 2], axis=-1), alpha), 0.0)
+
+
+def calibration_curvature(alpha: float) -> float:
+    """The coefficient of t² in ψ_α(t), α 2^(1/α - 2): smallest, e ln 2 / 4 = 0.471, at α = ln 2.
+
+    Args:
+        alpha: α in (0, ∞).
+
+    Source:
+        Derived here; claim ``alpha_loss.calibration_curvature``.
+
+    Example:
+        >>> calibration_curvature(0.5), calibration_curvature(1.0)
+        (0.5, 0.5)
+    """
+    require_alpha(alpha)
+    if alpha == np.inf:
+        raise InputError("alpha must be finite, got inf: ψ(t) = t / 2 has no quadratic start")
+    return float(alpha * 2.0 ** (1 / alpha - 2))
+
+
+def _distributions(probabilities: Any) -> np.ndarray:
+    p = np.asarray(probabilities, dtype=float)
+    if p.ndim < 1 or not np.isfinite(p).all() or (p < 0).any() or np.abs(p.sum(axis=-1) - 1).max(initial=0) > 1e-9:
+        raise InputError("probabilities must be >= 0 and sum to 1 along the last axis; divide them by their sum")
+    return p

@@ -1,0 +1,236 @@
+"""α-loss of probabilities, of K-class logits and of a signed score, stable at α -> 1, α = ∞ and p -> 0."""
+
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, log_softmax
+
+from ..core.errors import InputError
+from ..vs_loss.scalar_losses import solve_prox
+
+__all__ = [
+    "MarginLoss",
+    "alpha_gradient",
+    "alpha_loss",
+    "alpha_of_log",
+    "alpha_softmax_loss",
+    "exponent",
+    "gradient_weight",
+    "initial_weight",
+    "require_alpha",
+]
+
+
+def require_alpha(alpha: float) -> None:
+    """Raise `InputError` unless `alpha` is a number in (0, ∞]."""
+    if isinstance(alpha, bool) or not (isinstance(alpha, Real) and alpha > 0):
+        raise InputError(f"alpha must be a number > 0 or inf, got {alpha!r}; 1 is the log-loss")
+
+
+def exponent(alpha: float) -> float:
+    """The exponent u = 1 - 1/α of the loss (1 - p^u) / u.
+
+    Example:
+        >>> exponent(0.5), exponent(float("inf"))
+        (-1.0, 1.0)
+    """
+    require_alpha(alpha)
+    return float((alpha - 1) / alpha) if alpha < np.inf else 1.0  # the difference first: α near 1 loses no digit
+
+
+def alpha_of_log(log_probability: Any, alpha: float) -> np.ndarray:
+    """The loss (1 - p^u) / u of log p, as accurately as log p allows, for every α and p.
+
+    Args:
+        log_probability: log p <= 0, any shape; -inf is allowed.
+        alpha: α in (0, ∞].
+
+    Returns:
+        The loss, of the same shape: 0 at p = 1, at p = 0 infinite for α <= 1 and 1/u above.
+
+    Source:
+        Sypherd et al. (2022), arXiv:1906.02314, the definition; the stable form is derived here.
+
+    Example:
+        >>> alpha_of_log(np.log([0.9, 0.5]), 1.0).round(4), alpha_of_log(np.log([0.9, 0.5]), 2.0).round(4)
+        (array([0.1054, 0.6931]), array([0.1026, 0.5858]))
+    """
+    u = exponent(alpha)
+    log_p = np.asarray(log_probability, dtype=float)
+    if np.isnan(log_p).any() or (log_p > 0).any():
+        raise InputError(f"log p must be <= 0, got {log_p[~(log_p <= 0)].ravel()[:3].tolist()}; use log_softmax")
+    with np.errstate(over="ignore"):  # an infinite loss is the right answer
+        return -log_p + 0.0 if u == 0 else -np.expm1(u * log_p) / u + 0.0
+
+
+def alpha_loss(probability: Any, alpha: float) -> np.ndarray:
+    """The loss (α / (α - 1)) (1 - p^(1 - 1/α)) of the probability given to the true label; -log p at α = 1.
+
+    Args:
+        probability: p in [0, 1], any shape.
+        alpha: α in (0, ∞]; 1/2 is the exponential loss of the score, ∞ the soft 0-1 loss 1 - p.
+
+    Raises:
+        InputError: for a probability outside [0, 1] or α outside (0, ∞].
+
+    Source:
+        Sypherd et al. (2022), arXiv:1906.02314, the definition. Generalised cross entropy of q = 1 - 1/α.
+
+    Example:
+        >>> alpha_loss([1.0, 0.5, 0.1], float("inf"))
+        array([0. , 0.5, 0.9])
+    """
+    p = np.asarray(probability, dtype=float)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise InputError(f"probability must lie in [0, 1], got {p[~((p >= 0) & (p <= 1))].ravel()[:3].tolist()}")
+    with np.errstate(divide="ignore"):
+        return alpha_of_log(np.log(p), alpha)
+
+
+def gradient_weight(probability: Any, alpha: float) -> np.ndarray:
+    """The weight p^(1 - 1/α) that α-loss puts on the cross-entropy gradient of an example.
+
+    Args:
+        probability: p in (0, 1] of the true label, any shape.
+        alpha: α in (0, ∞].
+
+    Source:
+        Derived here; claim ``alpha_loss.softmax_gradient``.
+
+    Example:
+        >>> gradient_weight([0.5, 0.1], 8.0).round(2)
+        array([0.55, 0.13])
+    """
+    return np.asarray(probability, dtype=float) ** exponent(alpha)
+
+
+def initial_weight(num_classes: int, alpha: float) -> float:
+    """Size of the first gradient beside that of cross-entropy, K^-(1 - 1/α): at the start every p is about 1/K.
+
+    Args:
+        num_classes: K >= 2.
+        alpha: α in (0, ∞].
+
+    Example:
+        >>> round(initial_weight(10, 10 / 3), 3)
+        0.2
+    """
+    if num_classes < 2:
+        raise InputError(f"num_classes must be >= 2, got {num_classes!r}")
+    return float(gradient_weight(1 / num_classes, alpha))
+
+
+def alpha_softmax_loss(logits: Any, labels: Any, alpha: float) -> np.ndarray:
+    """α-loss of the softmax probabilities, shape (N,).
+
+    Args:
+        logits: shape (N, K).
+        labels: integers in 0..K-1, shape (N,).
+        alpha: α in (0, ∞].
+
+    Raises:
+        InputError: for shapes that do not match, labels outside 0..K-1, or α outside (0, ∞].
+
+    Example:
+        >>> alpha_softmax_loss([[0.0, 0.0], [1000.0, 0.0]], [0, 1], 2.0).round(4)
+        array([0.5858, 2.    ])
+    """
+    logits, labels = _checked(logits, labels)
+    return alpha_of_log(np.minimum(_of_label(log_softmax(logits, axis=1), labels), 0.0), alpha)
+
+
+def alpha_gradient(logits: Any, labels: Any, alpha: float) -> np.ndarray:
+    """Gradient of `alpha_softmax_loss` in the logits, p_y^(1 - 1/α) (p - e_y), shape (N, K).
+
+    Source:
+        Derived here; claim ``alpha_loss.softmax_gradient``.
+
+    Example:
+        >>> alpha_gradient([[0.0, 0.0]], [0], 2.0).round(4)
+        array([[-0.3536,  0.3536]])
+    """
+    logits, labels = _checked(logits, labels)
+    log_p = log_softmax(logits, axis=1)
+    rows = np.arange(len(labels))
+    gradient = np.exp(log_p)
+    others = np.where(np.arange(logits.shape[1]) == labels[:, None], 0.0, gradient)
+    gradient[rows, labels] = -others.sum(axis=1)  # p_y - 1 without cancellation
+    with np.errstate(over="ignore"):
+        return np.exp(exponent(alpha) * log_p[rows, labels])[:, None] * gradient
+
+
+@dataclass(frozen=True)
+class MarginLoss:
+    """α-loss of a signed score, (1 - σ(z)^u) / u: a `ScalarLoss` of the state evolution where it is convex, α <= 1.
+
+    Args:
+        alpha: α in (0, ∞]; value, slope and curvature exist for all, the proximal map for α <= 1.
+
+    Source:
+        Sypherd et al. (2022), arXiv:1906.02314, the margin form; derivatives derived here (claim
+        ``alpha_loss.margin_derivatives``).
+
+    Example:
+        >>> MarginLoss(0.5).value(np.array([0.0, 1.0])).round(4)
+        array([1.    , 0.3679])
+    """
+
+    alpha: float = 1.0
+
+    def __post_init__(self):
+        require_alpha(self.alpha)
+
+    def value(self, u: np.ndarray) -> np.ndarray:
+        """l(z), shape of z."""
+        return alpha_of_log(-np.logaddexp(0, -np.asarray(u, dtype=float)), self.alpha)
+
+    def slope(self, u: np.ndarray) -> np.ndarray:
+        """l'(z) = -σ(z)^u σ(-z)."""
+        return -self._weight(u)
+
+    def curvature(self, u: np.ndarray) -> np.ndarray:
+        """l''(z) = σ(z)^u σ(-z) (σ(z) - u σ(-z))."""
+        z = np.asarray(u, dtype=float)
+        return self._weight(z) * (expit(z) - exponent(self.alpha) * expit(-z))
+
+    def prox(self, h: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The proximal point, the slope there and its derivative in h; α <= 1.
+
+        Raises:
+            InputError: for α > 1, where the loss is not convex.
+        """
+        if self.alpha > 1:
+            raise InputError(f"the proximal map needs a convex loss, alpha <= 1, got alpha {self.alpha}")
+        return solve_prox(self, h, step)
+
+    def layers(self, step: float) -> list[tuple[float, float]]:
+        """The bends of the proximal map: where step · l'' passes 1, at most three, two of them as for the log-loss."""
+        top = np.log1p(step)
+        bends = [(top, 1.0), (-top, 1.0)]
+        growth = -exponent(self.alpha)  # l'' ~ growth · e^(-growth z) for z -> -∞
+        if growth > 0:
+            bends.append((np.log(step * growth) / growth, 1 / growth))
+        with np.errstate(over="ignore"):
+            placed = [(float(z + step * self.slope(np.array(z))), width) for z, width in bends]
+        return [(h, width) for h, width in placed if np.isfinite(h)]
+
+    def _weight(self, z: Any) -> np.ndarray:
+        """σ(z)^u σ(-z), from logarithms."""
+        z = np.asarray(z, dtype=float)
+        with np.errstate(over="ignore"):
+            return np.exp(-exponent(self.alpha) * np.logaddexp(0, -z) - np.logaddexp(0, z))
+
+
+def _checked(logits: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+    logits, labels = np.asarray(logits, dtype=float), np.asarray(labels)
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise InputError(f"logits (N, K) and labels (N,) must agree, got {logits.shape} and {labels.shape}")
+    if labels.dtype.kind not in "iu" or (len(labels) and not (0 <= labels.min() and labels.max() < logits.shape[1])):
+        raise InputError(f"labels must be integers in 0..{logits.shape[1] - 1}, got {np.unique(labels)[:5].tolist()}")
+    return logits, labels
+
+
+def _of_label(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return values[np.arange(len(labels)), labels]
