@@ -1,5 +1,5 @@
 """α-loss's statements, by subject."""
 
-from . import calibration, shape
+from . import calibration, landscape, shape
 
-__all__ = ["calibration", "shape"]
+__all__ = ["calibration", "landscape", "shape"]
