@@ -10,7 +10,7 @@ import typer
 
 from .. import __version__
 from ..theory.core.errors import InputError
-from . import derive, explain, figures, simulate, verify
+from . import derive, explain, figures, simulate, train, verify
 from .console import fail
 
 __all__ = ["app", "main"]
@@ -23,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _verb in (verify, explain, derive, simulate, figures):
+for _verb in (verify, explain, derive, simulate, train, figures):
     app.add_typer(_verb.app)
 _USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's UsageError, which newer typer keeps to itself
 _SHOWN_COMMAND = 120

@@ -25,7 +25,7 @@ import numpy as np
 from ...theory.core.class_counts import ClassCounts
 from ...theory.core.errors import InputError
 
-__all__ = ["Labels", "class_counts", "read_images", "read_labels"]
+__all__ = ["Labels", "class_counts", "dataset_name", "read_images", "read_labels"]
 
 Split = Literal["train", "test"]
 
@@ -116,6 +116,18 @@ def read_labels(folder: str | os.PathLike, split: Split = "train") -> Labels:
         fashion = any("fashion" in part.lower() for part in root.resolve().parts[-2:])
         return Labels(_read_idx_labels(root, split), _FASHION if fashion else tuple("0123456789"))
     return Labels(_read_cifar(root, layout, split)[1], _read_cifar_names(root, layout))
+
+
+def dataset_name(folder: str | os.PathLike) -> str:
+    """Return ``cifar-10``, ``cifar-100``, ``fashion-mnist``, ``mnist`` or ``images`` (images by class).
+
+    Raises:
+        InputError: as `class_counts`.
+    """
+    layout, _ = _recognise(Path(folder), "train")
+    if layout != "idx":
+        return layout
+    return "fashion-mnist" if read_labels(folder).names == _FASHION else "mnist"
 
 
 def read_images(folder: str | os.PathLike, split: Split = "train") -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,87 @@
+"""Checkpoints: whole or absent, read without running code, refused when damaged or of another run."""
+
+import io
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...sims.core.files import replace_files
+from ...theory.core.errors import InputError
+
+__all__ = ["load_checkpoint", "load_model", "save_checkpoint"]
+
+
+def save_checkpoint(
+    path: Path, identity: dict[str, Any], model: nn.Module, optimiser: torch.optim.Optimizer, curves: list[dict]
+) -> None:
+    """Write weights, optimiser and curves, atomically; `identity` says of which run, as plain data."""
+    buffer = io.BytesIO()
+    content = {
+        "identity": json.dumps(identity, sort_keys=True),
+        "model": model.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "curves": json.dumps(curves),
+    }
+    torch.save(content, buffer)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_files({path: buffer.getvalue()})
+
+
+def load_checkpoint(
+    path: Path,
+    identity: dict[str, Any],
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    device: torch.device,
+) -> list[dict[str, Any]]:
+    """Restore weights and optimiser from a checkpoint; return its curves.
+
+    Raises:
+        InputError: if the file is damaged or of another run.
+    """
+    content = _read(path, device)
+    if content["identity"] != json.dumps(identity, sort_keys=True):
+        other = json.loads(content["identity"])
+        differing = [key for key in _flat(identity) if _flat(other).get(key) != _flat(identity)[key]]
+        raise InputError(
+            f"{path}: is the checkpoint of another run (differs in {', '.join(differing[:5])}); "
+            "move it away, or write elsewhere"
+        )
+    model.load_state_dict(content["model"])
+    optimiser.load_state_dict(content["optimiser"])
+    return json.loads(content["curves"])
+
+
+def load_model(path: Path, model: nn.Module) -> nn.Module:
+    """Restore the weights alone, on the CPU.
+
+    Raises:
+        InputError: if the file is missing, damaged, or of another network.
+    """
+    try:
+        model.load_state_dict(_read(path, torch.device("cpu"))["model"])
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: holds the weights of another network ({reason}); train again") from None
+    return model
+
+
+def _read(path: Path, device: torch.device) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+        return {key: content[key] for key in ("identity", "model", "optimiser", "curves")}
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise InputError(f"{path}: is no whole checkpoint ({reason}); delete it to train from the start") from None
+
+
+def _flat(plain: Any, name: str = "") -> dict[str, Any]:
+    if not isinstance(plain, dict):
+        return {name: plain}
+    return {
+        key: value for part, inner in plain.items() for key, value in _flat(inner, f"{name}.{part}".strip(".")).items()
+    }

@@ -1,0 +1,394 @@
+"""The training loop. It knows hooks (`Objective`: mix, losses, start_epoch, end_epoch), not methods.
+
+A run is a function of its settings: chance comes from generators seeded by (seed, epoch), so a run that goes on from a
+checkpoint after a kill gives the same record as one that was never interrupted, on the same machine.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from ...theory.core.errors import InputError, nearest, require_in, require_positive
+from ..methods import Method, method
+from .checkpoints import load_checkpoint, save_checkpoint
+from .images import Batches, ImageData
+from .measures import balanced_error, calibration_error, class_accuracy, label_margins, margin_profile
+from .model import CifarResNet
+
+__all__ = ["PROTOCOLS", "Outputs", "Protocol", "Run", "build_model", "outputs", "pick_device", "protocol", "train"]
+
+_EVALUATION_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How long and how fast to train.
+
+    Args:
+        depth: of `CifarResNet`.
+        width: of its first stage.
+        epochs: passes over the training set.
+        batch_size: examples a step.
+        learning_rate: the largest rate.
+        warmup: epochs of linear warm-up; epoch e (from 0) has the rate times (e + 1) / warmup.
+        decay: ``step`` multiplies by 0.01 at `drops`, ``cosine`` and ``linear`` fall to 0 after the warm-up.
+        drops: epochs of the steps.
+        momentum: of SGD.
+        nesterov: Nesterov's form of it.
+        weight_decay: of all parameters.
+        padding: of the random crops, pixels.
+        flip: mirror every second image.
+        evaluate_every: epochs between evaluations on validation and test images; the last `evaluate_every` epochs and
+            the last one are always evaluated.
+    """
+
+    depth: int = 32
+    width: int = 16
+    epochs: int = 200
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    warmup: int = 5
+    decay: Literal["step", "cosine", "linear"] = "step"
+    drops: tuple[int, ...] = (160, 180)
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 2e-4
+    padding: int = 4
+    flip: bool = True
+    evaluate_every: int = 5
+
+    def __post_init__(self):
+        for name in ("epochs", "batch_size", "evaluate_every", "width"):
+            if not (isinstance(getattr(self, name), int) and getattr(self, name) >= 1):
+                raise InputError(f"{name} must be a whole number >= 1, got {getattr(self, name)!r}")
+        require_positive(self.learning_rate, "learning_rate")
+        require_in(self.momentum, "momentum", 0, 1)
+        require_in(self.weight_decay, "weight_decay", 0, 1)
+        if self.decay not in ("step", "cosine", "linear"):
+            raise InputError(f"decay must be 'step', 'cosine' or 'linear', got {self.decay!r}")
+
+    def rate(self, epoch: int) -> float:
+        """Learning rate of an epoch (from 0).
+
+        Example:
+            >>> [round(Protocol().rate(epoch), 6) for epoch in (0, 4, 159, 160, 180)]
+            [0.02, 0.1, 0.1, 0.001, 1e-05]
+        """
+        if epoch < self.warmup:
+            return self.learning_rate * (epoch + 1) / self.warmup
+        if self.decay == "step":
+            return self.learning_rate * 0.01 ** sum(epoch >= drop for drop in self.drops)
+        left = 1 - (epoch - self.warmup) / max(self.epochs - self.warmup, 1)
+        return self.learning_rate * (left if self.decay == "linear" else (1 - math.cos(math.pi * left)) / 2)
+
+    def evaluated(self, epoch: int) -> bool:
+        """Whether validation and test images are looked at after this epoch."""
+        return (epoch + 1) % self.evaluate_every == 0 or epoch + 1 == self.epochs
+
+
+PROTOCOLS = {
+    "paper": Protocol(),
+    "fast": Protocol(depth=20, epochs=30, warmup=2, drops=(24, 27), evaluate_every=3),
+    "digits": Protocol(depth=8, epochs=40, batch_size=32, warmup=2, drops=(32, 36), padding=1, flip=False),
+}
+"""``paper``: Cao et al. (2019), Sec. 4 and released code, for CIFAR. The others: chosen on validation images."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything a record depends on.
+
+    Args:
+        method: as `methods.method` reads it.
+        protocol: how to train.
+        seed: of weights, order and augmentation, >= 0.
+        mixed_precision: bfloat16 where the hardware computes in it.
+        compiled: use `torch.compile`.
+    """
+
+    method: str
+    protocol: Protocol = field(default_factory=Protocol)
+    seed: int = 0
+    mixed_precision: bool = True
+    compiled: bool = False
+
+    def __post_init__(self):
+        method(self.method)
+        if not (isinstance(self.seed, int) and 0 <= self.seed < 2**31):
+            raise InputError(f"seed must be a whole number in 0..2**31 - 1, got {self.seed!r}")
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain data."""
+        plain = asdict(self)
+        plain["protocol"]["drops"] = list(self.protocol.drops)
+        return plain
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a network gives for a split, float32: features (N, d), logits (N, K); labels (N,)."""
+
+    features: np.ndarray
+    logits: np.ndarray
+    labels: np.ndarray
+
+
+def train(
+    run: Run,
+    data: ImageData,
+    *,
+    device: str = "auto",
+    checkpoint: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[dict[str, Any], nn.Module]:
+    """Train one method on one image set.
+
+    Args:
+        run: the settings.
+        data: the images.
+        device: ``auto`` takes CUDA when there is one.
+        checkpoint: written after every epoch, atomically; if it is there, training goes on from it.
+        progress: called with epochs done and wanted.
+
+    Returns:
+        What was measured, as plain data (see `_measure`), and the trained model, on the device.
+
+    Raises:
+        InputError: for settings that do not fit the data or the device, a checkpoint that is damaged or of another run,
+            or a device without enough memory.
+        ArithmeticError: when the loss is no longer finite; the message names epoch, batch and likely cause.
+    """
+    place, protocol, chosen = pick_device(device), run.protocol, method(run.method)
+    counts = data.class_counts
+    with _telling_memory(place, protocol.batch_size):
+        objective = chosen.objective(counts).to(place)
+        model = build_model(run, data).to(place, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        optimiser = torch.optim.SGD(
+            model.parameters(),
+            protocol.learning_rate,
+            momentum=protocol.momentum,
+            nesterov=protocol.nesterov,
+            weight_decay=protocol.weight_decay,
+            foreach=True,
+        )
+        training = Batches(data.train, data, place, padding=protocol.padding, flip=protocol.flip)
+        seen = {name: Batches(getattr(data, name), data, place) for name in ("train", "validation", "test")}
+        identity = {"run": run.plain(), "digests": data.digests, "counts": list(counts.counts)}
+        curves: list[dict[str, Any]] = []
+        if checkpoint is not None and checkpoint.exists():
+            curves = load_checkpoint(checkpoint, identity, model, optimiser, place)
+        forward = torch.compile(model, dynamic=True) if run.compiled else model
+        half = run.mixed_precision and _has_bfloat16(place)
+        for epoch in range(len(curves), protocol.epochs):
+            progress(epoch, protocol.epochs)
+            start = time.perf_counter()
+            row = _epoch(run, chosen, forward, objective, optimiser, training, epoch, counts, half=half)
+            row["seconds"] = round(time.perf_counter() - start, 3)
+            if protocol.evaluated(epoch):
+                for name in ("validation", "test"):
+                    out = outputs(model, seen[name], half=half)
+                    row[f"{name}_accuracy"] = _rounded(class_accuracy(out.logits, out.labels))
+            objective.end_epoch(row)
+            curves.append(row)
+            if checkpoint is not None:
+                save_checkpoint(checkpoint, identity, model, optimiser, curves)
+        progress(protocol.epochs, protocol.epochs)
+        return _measure(model, objective, seen, curves, half=half), model
+
+
+def build_model(run: Run, data: ImageData) -> CifarResNet:
+    """Return the network of a run, its weights drawn from the run's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.seed)
+        return CifarResNet(
+            run.protocol.depth,
+            data.num_classes,
+            head=method(run.method).head,  # pyright: ignore[reportArgumentType]
+            channels=data.train.images.shape[-1],
+            width=run.protocol.width,
+        )
+
+
+def pick_device(name: str) -> torch.device:
+    """Return a device that is there: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+    Raises:
+        InputError: for an unknown name, or a device that this machine lacks.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(f"device {name!r} cannot be used ({reason}); pass cpu, or auto for what is there") from None
+    return device
+
+
+def outputs(model: Any, batches: Batches, *, half: bool = False) -> Outputs:
+    """Features and logits of all images of a split, not augmented, the model in evaluation mode."""
+    model.eval()
+    features, logits = [], []
+    with torch.inference_mode():
+        for indices in torch.arange(len(batches)).split(_EVALUATION_BATCH):
+            with torch.autocast(batches.device.type, torch.bfloat16, enabled=half):
+                found = model.features(batches.take(indices)[0])
+            features.append(found.float())
+            logits.append(model.head(features[-1]))
+    model.train()
+    return Outputs(torch.cat(features).cpu().numpy(), torch.cat(logits).cpu().numpy(), batches.labels.cpu().numpy())
+
+
+def _epoch(
+    run: Run,
+    chosen: Method,
+    forward: Any,
+    objective: Any,
+    optimiser: Any,
+    training: Batches,
+    epoch: int,
+    counts,
+    *,
+    half,
+) -> dict[str, Any]:
+    """One pass; returns its row of the curves."""
+    protocol, device, N = run.protocol, training.device, len(training)
+    chance = torch.Generator().manual_seed(int(np.random.SeedSequence([run.seed, epoch]).generate_state(1)[0]))
+    rate = protocol.rate(epoch)
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    objective.start_epoch(epoch, protocol.epochs)
+    if chosen.schedule.what == "weights":
+        objective.set_weight(chosen.schedule.class_weights(counts, epoch, epochs=protocol.epochs))
+    forward.train()
+    shares = chosen.schedule.sampling_weights(counts, epoch, epochs=protocol.epochs)
+    if chosen.schedule.what == "sampling" and not (shares == shares[0]).all():
+        of_example = torch.from_numpy(shares)[training.labels.cpu()]
+        order = torch.multinomial(of_example, N, replacement=True, generator=chance)
+    else:
+        order = torch.randperm(N, generator=chance)
+    total, hits = torch.zeros((), device=device), torch.zeros(len(counts), device=device)
+    drawn = torch.zeros(len(counts), device=device)
+    batches = order.split(protocol.batch_size)
+    broken = torch.full((), len(batches), device=device)  # first batch without a finite loss; read once, at the end
+    preparing = 0.0
+    for number, indices in enumerate(batches):
+        began = time.perf_counter()
+        images, labels = training.take(indices, chance)
+        images, targets = objective.mix(images, labels, chance)
+        preparing += time.perf_counter() - began
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            logits = forward(images)
+            loss = objective(logits, targets)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        with torch.no_grad():
+            broken = torch.where(loss.isfinite() | (broken < number), broken, number)
+            total += loss.detach() * len(indices)
+            right = (logits.argmax(1) == labels).float()
+            hits.index_add_(0, labels, right)
+            drawn.index_add_(0, labels, torch.ones_like(right))
+    if int(broken) < len(batches):
+        raise ArithmeticError(
+            f"the loss of {run.method!r} is not finite in epoch {epoch + 1}, batch {int(broken) + 1} of {len(batches)} "
+            f"(learning rate {rate:g}{', bfloat16' if half else ''}); lower the learning rate or lengthen the warm-up"
+        )
+    accuracy = (hits / drawn).cpu().numpy()
+    return {
+        "epoch": epoch + 1,
+        "rate": rate,
+        "loss": round(float(total) / N, 6),
+        "train_accuracy": _rounded(accuracy),  # on augmented images, while the weights move
+        "preparing": round(preparing, 3),
+    }
+
+
+def _measure(model: Any, objective: Any, seen: dict[str, Batches], curves: list[dict], *, half: bool) -> dict[str, Any]:
+    """Measure the last epoch; find the epoch that the validation images prefer.
+
+    Margins are the label's logit minus the largest other, in cosines for a cosine head; for a linear one divided by
+    |W|_F times the root mean square of the features' norms, both over the training set.
+    """
+    head, splits = model.head, {}
+    found = {name: outputs(model, batches, half=half) for name, batches in seen.items()}
+    scale = 1.0
+    if isinstance(head, nn.Linear):
+        norms = np.square(found["train"].features).sum(1)
+        scale = float(torch.linalg.matrix_norm(head.weight.detach().float())) * float(np.sqrt(norms.mean()))
+    for name, out in found.items():
+        accuracy = class_accuracy(out.logits, out.labels)
+        splits[name] = {
+            "class_accuracy": _rounded(accuracy),
+            "balanced_error": balanced_error(accuracy),
+            "ece": calibration_error(out.logits * getattr(objective, "scale", 1.0), out.labels),
+        }
+        if name != "validation":
+            margins = label_margins(out.logits, out.labels) / scale
+            splits[name]["margins"] = margin_profile(margins, out.labels, out.logits.shape[1])
+    validated = [row for row in curves if "validation_accuracy" in row]
+    errors = [balanced_error(np.array(row["validation_accuracy"], dtype=float)) for row in validated]
+    best = validated[int(np.argmin(errors))]
+    selected = {
+        "epoch": best["epoch"],
+        "validation_error": min(errors),
+        "class_accuracy": best["test_accuracy"],
+        "balanced_error": balanced_error(np.array(best["test_accuracy"], dtype=float)),
+    }
+    return {
+        "last": splits,
+        "selected": selected,
+        "margin_unit": "cosine" if scale == 1.0 else f"logit / {scale:.6g}",
+        "class_directions": _directions(head),
+        "curves": curves,
+    }
+
+
+def _directions(head: nn.Module) -> dict[str, Any]:
+    """Norms of the head's rows and the cosines between them, rounded."""
+    weight = head.weight.detach().float().cpu().numpy().astype(float)  # pyright: ignore[reportCallIssue]
+    norms = np.linalg.norm(weight, axis=1)
+    cosines = weight @ weight.T / np.outer(norms, norms)
+    return {"norms": norms.round(5).tolist(), "cosines": cosines.round(5).tolist()}
+
+
+def _rounded(values: np.ndarray) -> list[float | None]:
+    """Shares for a record; None where there was nothing to count."""
+    return [None if math.isnan(value) else round(value, 5) for value in values.tolist()]
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return device.type == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+@contextmanager
+def _telling_memory(device: torch.device, batch_size: int):
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise InputError(
+            f"out of memory on {device} with batches of {batch_size}; pass a smaller batch_size, or device cpu"
+        ) from None
+
+
+def protocol(name: str, **changes: Any) -> Protocol:
+    """Return a protocol of `PROTOCOLS` by name, with some settings changed."""
+    if name not in PROTOCOLS:
+        raise InputError(f"unknown protocol {name!r}; {nearest(name, PROTOCOLS)}")
+    known = asdict(PROTOCOLS[name])
+    for key in changes:
+        if key not in known:
+            raise InputError(f"protocol {name!r} has no setting {key!r}; {nearest(key, known)}")
+    return Protocol(**known | changes)

@@ -1,0 +1,95 @@
+"""Methods by name: a loss, the head it needs and when it re-weights. ``ldam-drw:exponent=0.5`` sets an option."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..theory.core.class_counts import ClassCounts
+from ..theory.core.errors import InputError, nearest
+from .baselines import ClassBalancedCrossEntropy, CrossEntropy, FocalLoss
+from .core.objective import Objective
+from .core.schedules import Schedule, schedule
+from .ldam import LDAMLoss
+from .vs_loss.losses import CDTLoss, LALoss, VSLoss
+
+__all__ = ["METHODS", "Method", "method"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """How to train: what `train` needs to know of a method.
+
+    Args:
+        name: as given, options included.
+        title: for tables.
+        loss: makes the objective from class counts.
+        head: ``linear`` or ``cosine``.
+        schedule: of re-weighting or re-sampling.
+        options: passed to `loss`.
+    """
+
+    name: str
+    title: str
+    loss: Callable[..., Objective]
+    head: str
+    schedule: Schedule
+    options: dict[str, Any]
+
+    def objective(self, class_counts: ClassCounts) -> Objective:
+        """Return the loss for these counts."""
+        return self.loss(class_counts, **self.options)
+
+
+def _methods() -> dict[str, Method]:
+    table: list[tuple[str, str, Callable[..., Objective], str, str, dict[str, Any]]] = [
+        ("ce", "CE", CrossEntropy, "linear", "none", {}),
+        ("ce-rw", "CE, re-weighting", CrossEntropy, "linear", "rw", {}),
+        ("ce-rs", "CE, re-sampling", CrossEntropy, "linear", "rs", {}),
+        ("ce-drw", "CE-DRW", CrossEntropy, "linear", "drw", {}),
+        ("ce-drs", "CE-DRS", CrossEntropy, "linear", "drs", {}),
+        ("cb", "class-balanced CE", ClassBalancedCrossEntropy, "linear", "none", {}),
+        ("focal", "focal", FocalLoss, "linear", "none", {}),
+        ("m-drw", "M-DRW", LDAMLoss, "cosine", "drw", {"exponent": 0.0}),
+        ("ldam", "LDAM", LDAMLoss, "cosine", "none", {}),
+        ("ldam-drw", "LDAM-DRW", LDAMLoss, "cosine", "drw", {}),
+        ("ldam-drs", "LDAM-DRS", LDAMLoss, "cosine", "drs", {}),
+        ("la", "LA", LALoss, "linear", "none", {}),
+        ("cdt", "CDT", CDTLoss, "linear", "none", {}),
+        ("vs", "VS", VSLoss, "linear", "none", {}),
+        ("vs-mixed", "VS, mixed start", VSLoss, "linear", "none", {"plain_epochs": 5}),
+    ]
+    return {
+        name: Method(name, title, loss, head, schedule(when), options)
+        for name, title, loss, head, when, options in table
+    }
+
+
+METHODS = _methods()
+
+
+def method(spec: str) -> Method:
+    """Return a method from ``name`` or ``name:option=number,...``; options are the loss's own arguments.
+
+    Raises:
+        InputError: for an unknown method or option, or a value that is no number.
+
+    Example:
+        >>> method("ldam-drw:exponent=0.5,scale=10").options
+        {'exponent': 0.5, 'scale': 10}
+    """
+    name, _, settings = spec.partition(":")
+    if name not in METHODS:
+        raise InputError(f"unknown method {name!r}; {nearest(name, METHODS)}")
+    base, options = METHODS[name], {}
+    shared = {*inspect.signature(Objective.__init__).parameters, "others"}
+    known = [option for option in inspect.signature(base.loss.__init__).parameters if option not in shared]
+    for setting in filter(None, settings.split(",")):
+        option, _, value = setting.partition("=")
+        if option not in known:
+            raise InputError(f"method {name!r} has no option {option!r}; known: {', '.join(known) or 'none'}")
+        try:
+            options[option] = int(value) if value.lstrip("-").isdigit() else float(value)
+        except ValueError:
+            raise InputError(f"option {option!r} of method {name!r} must be a number, got {value!r}") from None
+    return Method(spec, base.title, base.loss, base.head, base.schedule, base.options | options)
