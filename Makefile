@@ -34,7 +34,7 @@ $(VENV)/verify.stamp: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/test.stamp: $(VENV)/verify.stamp
-	$(PIP) --editable '.[dev,dask]'
+	$(PIP) --editable '.[dev,dask,nn]'
 	touch $@
 
 clean:
