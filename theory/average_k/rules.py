@@ -76,11 +76,11 @@ class AmbiguityProfile:
 
     def mean(self, values) -> Any:
         """E of the sum over labels of `values`, shape (M, labels)."""
-        return (self.weights[:, None] * _numbers(values)).sum()
+        return (self.weights[:, None] * np.asarray(values)).sum()
 
     def error(self, inclusion) -> Any:
         """P(Y not in the set) of a rule s, shape (M, C)."""
-        return 1 - self.mean(self.probabilities * _numbers(inclusion))
+        return 1 - self.mean(self.probabilities * np.asarray(inclusion))
 
 
 class Threshold(NamedTuple):
