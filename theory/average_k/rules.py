@@ -6,6 +6,7 @@ label k is in its set; G(t) = E #{k : η_k(X) >= t}; λ_K = sup {t : G(t) >= K}.
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,41 +104,54 @@ class Errors(NamedTuple):
         return self.top - self.average
 
 
-def average_k_threshold(scores, mean_size, weights=None) -> Threshold:
+def average_k_threshold(scores, mean_size, weights=None, *, nonempty: bool = False) -> Threshold:
     """The threshold whose sets have mean size K exactly: G^{-1}(K), and which part of the ties at it is let in.
 
     Args:
         scores: h, shape (N, C), comparable across inputs; finite floats or `Fraction`.
         mean_size: K in (0, C]; not necessarily an integer.
         weights: of the inputs, shape (N,), summing to 1; equal when None.
+        nonempty: every set holds the input's first label; then K >= 1 and the others share what is left.
 
     Raises:
-        InputError: for scores that are not a finite matrix, or a budget outside (0, C].
+        InputError: for scores that are not a finite matrix, or a budget outside (0, C], or below 1 with `nonempty`.
 
     Source:
-        Lorieul et al. (2021), the average-K rule; ties derived here.
+        Lorieul et al. (2021), the average-K rule; ties and `nonempty` derived here.
 
     Example:
         >>> average_k_threshold([[0.5, 0.5, 0.0], [0.8, 0.1, 0.1]], 1)
         Threshold(value=np.float64(0.5), tie_fraction=np.float64(0.5))
     """
     scores = score_matrix(scores)
-    _require_budget(mean_size, scores.shape[1])
-    exact = scores.dtype == object
-    # equal inputs are counted in whole labels, so that no rounding of 1 / N decides a tie
-    masses = np.full(len(scores), 1, dtype=scores.dtype) if weights is None else _numbers(weights)
-    budget = mean_size * len(scores) if weights is None else mean_size
-    flat, masses = scores.ravel(), np.repeat(masses, scores.shape[1])
-    order = np.argsort(-flat, kind="stable")
-    reached = np.cumsum(masses[order]) >= (budget if exact else budget * (1 - _SNAP))
-    value = flat[order[int(np.argmax(reached)) if reached.any() else -1]]
-    above, equal = masses[flat > value].sum(), masses[flat == value].sum()
-    fraction = (Fraction(1) * (budget - above)) / equal if exact else (budget - above) / equal
-    return Threshold(value, min(max(fraction, 0 * fraction), 1 + 0 * fraction))
+    least, largest = int(nonempty), scores.shape[1]
+    if not (0 < mean_size <= largest and mean_size >= least):
+        allowed = f"[1, {largest}]" if nonempty else f"(0, {largest}]"
+        raise InputError(f"mean_size must lie in {allowed}, the number of classes, got {mean_size}")
+    if nonempty:
+        scores, mean_size = np.sort(scores, axis=1)[:, :-1], mean_size - 1
+    flat, exact = scores.ravel(), scores.dtype == object
+    if weights is None:  # counted in whole labels, so that no rounding of 1 / N decides a tie
+        masses, budget = np.ones(flat.size, dtype=int), mean_size * len(scores)
+        reached = min(max(1, ceil(budget if exact else budget * (1 - _SNAP))), flat.size)
+        value = (np.sort(flat) if exact else np.partition(flat, -reached))[-reached]
+    else:
+        masses, budget = np.repeat(_numbers(weights), scores.shape[1]), mean_size
+        order = np.argsort(-flat, kind="stable")
+        enough = np.cumsum(masses[order]) >= (budget if exact else budget * (1 - _SNAP))
+        value = flat[order[int(np.argmax(enough)) if enough.any() else -1]]
+    one = Fraction(1) if exact else 1.0
+    spare = budget - one * masses[flat > value].sum()
+    return Threshold(value, min(max(spare / (one * masses[flat == value].sum()), 0 * one), one))
 
 
-def average_k_inclusion(scores, threshold: Threshold) -> np.ndarray:
+def average_k_inclusion(scores, threshold: Threshold, *, nonempty: bool = False) -> np.ndarray:
     """P(label in the set), shape (N, C): 1 above the threshold, the tie fraction at it, 0 below.
+
+    Args:
+        scores: h, shape (N, C).
+        threshold: from `average_k_threshold`, with the same `nonempty`.
+        nonempty: where no label is above the threshold, the first label is in.
 
     Example:
         >>> average_k_inclusion([[0.5, 0.5, 0.0], [0.8, 0.1, 0.1]], Threshold(0.5, 0.5))
@@ -145,7 +159,11 @@ def average_k_inclusion(scores, threshold: Threshold) -> np.ndarray:
                [1. , 0. , 0. ]])
     """
     scores = score_matrix(scores)
-    return (scores > threshold.value) * 1 + (scores == threshold.value) * threshold.tie_fraction
+    without, within = (scores > threshold.value) * 1, (scores >= threshold.value) * 1
+    if nonempty:
+        first = top_k_inclusion(scores, 1)
+        without, within = (np.where(sets.any(axis=1)[:, None], sets, first) for sets in (without, within))
+    return without + (within - without) * threshold.tie_fraction
 
 
 def top_k_inclusion(scores, size: int) -> np.ndarray:
@@ -288,11 +306,6 @@ def score_matrix(values, name: str = "scores") -> np.ndarray:
 def _numbers(values) -> np.ndarray:
     array = np.asarray(values)
     return array if array.dtype == object else array.astype(float)
-
-
-def _require_budget(mean_size, num_classes: int) -> None:
-    if not 0 < mean_size <= num_classes:
-        raise InputError(f"mean_size must lie in (0, {num_classes}], the number of classes, got {mean_size}")
 
 
 def _require_size(size, num_classes: int) -> int:

@@ -1,5 +1,5 @@
-"""Average-K's statements, by subject: the optimal rule, its gain over top-K, plug-in regret, which scores it needs."""
+"""Average-K's statements, by subject: the optimal rule, its gain over top-K, plug-in regret, its scores, public code."""
 
-from . import gains, regrets, rules, scores
+from . import gains, regrets, released, rules, scores
 
-__all__ = ["gains", "regrets", "rules", "scores"]
+__all__ = ["gains", "regrets", "released", "rules", "scores"]

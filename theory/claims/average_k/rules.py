@@ -1,7 +1,6 @@
 """The optimal rules: the threshold as a price, the linear program, value function, ties, coverage, class averages."""
 
 from fractions import Fraction
-from math import ceil
 from typing import Any
 
 import numpy as np
@@ -151,82 +150,6 @@ def tie_rule(number, mean_size, ties=None):
 
 
 @claim(
-    "average_k.released_threshold",
-    source=cite("garcin2021", "released code: midpoint of the sorted probabilities, membership p >= λ"),
-    kind=Kind.EXACT,
-    formula="labels with p >= (p_(NK) + p_(NK+1)) / 2 number K an input on the data that set the threshold",
-    cases=({"scores": ((1, 0), (1, 0)), "size": 1}, {"scores": ((1, 1), (1, 1)), "size": 1}),
-    expected="fails",
-    corrected_by="average_k.tie_rule",
-    right={"scores": ((5, 3), (4, 2))},
-    wrong={"a constant scorer of 9 classes": {"scores": ((1,) * 9,) * 3, "size": 4}},
-)
-def released_threshold(scores, size):
-    """The released rule has mean size K. With ties at the threshold all of them are in.
-
-    A constant scorer returns every label and is credited with accuracy 1 at every K; saturated softmax scores (exactly
-    0 or 1 in single precision) tie in the same way.
-    """
-    flat = sorted((Fraction(score) for row in scores for score in row), reverse=True)
-    taken = len(scores) * size
-    level = (flat[taken - 1] + flat[taken]) / 2
-    return Fraction(sum(score >= level for score in flat), len(scores)), Fraction(size)
-
-
-@claim(
-    "average_k.rounded_budget",
-    source=cite("lorieul2021", "as adapted in public code: ties drawn until ⌈K N⌉ labels are in"),
-    kind=Kind.EXACT,
-    formula="⌈K N⌉ / N = K",
-    cases=({"mean_size": Fraction(3, 2), "inputs": 2}, {"mean_size": Fraction(3, 2), "inputs": 3}),
-    expected="fails",
-    corrected_by="average_k.tie_rule",
-    right={"inputs": 4},
-    wrong={"a budget below 1": {"mean_size": Fraction(1, 10), "inputs": 3}},
-)
-def rounded_budget(mean_size, inputs):
-    """Filling up to the next whole number of labels keeps the mean size at K. It does only where K N is whole."""
-    return Fraction(ceil(mean_size * inputs), inputs), mean_size
-
-
-@claim(
-    "average_k.epoch_loss",
-    source=cite("tailbound", "definition of the mean"),
-    kind=Kind.EXACT,
-    formula="Σ batches (size / n) · (mean of the batch) = mean over the n examples",
-    cases=cases(losses=[(3, 1, 2), (5, 1, 4, 2, 7, 6, 1)], batch=[2, 3]),
-    wrong={"divided by the batches": {"rule": "batches"}, "by one batch less": {"rule": "released"}},
-)
-def epoch_loss(losses, batch, rule="weighted"):
-    """The loss of an epoch is the mean of its batch means weighted by their sizes."""
-    parts = [losses[start : start + batch] for start in range(0, len(losses), batch)]
-    means = [Fraction(sum(part), len(part)) for part in parts]
-    weighted = sum((mean * len(part) for mean, part in zip(means, parts, strict=True)), Fraction(0)) / len(losses)
-    computed = {
-        "weighted": weighted,
-        "batches": sum(means) / Fraction(len(parts)),
-        "released": sum(means) / Fraction(max(1, len(parts) - 1)),
-    }[rule]
-    return computed, Fraction(sum(losses), len(losses))
-
-
-@claim(
-    "average_k.released_epoch_loss",
-    source=cite("garcin2021", "released code: the sum of batch means over the last batch index"),
-    kind=Kind.EXACT,
-    formula="Σ (mean of a batch) / (batches - 1) = mean over the examples",
-    cases=({"losses": (1, 1, 1, 1), "batch": 2},),
-    expected="fails",
-    corrected_by="average_k.epoch_loss",
-    right={"rule": "weighted"},
-    wrong={"a hundred batches": {"losses": (1,) * 200}},
-)
-def released_epoch_loss(losses, batch, rule="released"):
-    """The reported epoch loss is the mean loss. It is larger by B / (B - 1), twice it for two batches."""
-    return epoch_loss(losses, batch, rule)
-
-
-@claim(
     "average_k.coverage_duality",
     source=cite("sadinle2019", "least ambiguous sets with bounded error"),
     kind=Kind.CONVEX,
@@ -274,6 +197,46 @@ def conditional_coverage(rows, level):
 
 
 @claim(
+    "average_k.nonempty_rule",
+    source=cite("tailbound", "average-K whose sets hold a label at least"),
+    kind=Kind.CONVEX,
+    formula="max E Σ η_k s_k at mean size K with Σ_k s_k >= 1 everywhere: first labels, η over a λ for K - 1 others",
+    relation=Relation.EQUAL,
+    atol=1e-7,
+    cases=tuple({"number": n, "mean_size": float(K)} for n, K in zip((0, 3, 5, 8), BUDGETS[1:], strict=True)),
+    wrong={"sets may be empty": {"nonempty": False, "number": 21, "mean_size": 1.0}},
+)
+def nonempty_rule(number, mean_size, nonempty=True):
+    """Where empty sets are ruled out, the first label is free and a threshold of its own governs the others."""
+    profile = numbered_profile(number)
+    eta, size = profile.probabilities, Fraction(mean_size).limit_denominator(100)
+    threshold = average_k_threshold(eta, size, profile.weights, nonempty=nonempty)
+    inclusion = average_k_inclusion(eta, threshold, nonempty=nonempty)
+    value, _, gap = _solve_rule(profile, mean_size, smallest=1)
+    computed, stated = [value, mean_size], [1 - profile.error(inclusion), profile.mean(inclusion)]
+    return Sides(computed, [float(side) for side in stated], [gap, 0.0], note=f"duality gap {gap:.1e}")
+
+
+@claim(
+    "average_k.forced_label",
+    source=cite("tailbound", "average-K with a label added to empty sets"),
+    kind=Kind.EXACT,
+    formula="average-K with the first label put into every empty set has mean size K",
+    cases=({"rows": ((5, 5, 0), (4, 3, 3)), "size": 1},),
+    expected="fails",
+    corrected_by="average_k.nonempty_rule",
+    right={"rows": ((5, 5, 0), (6, 3, 1))},
+    wrong={"three inputs": {"rows": ((4, 4, 0), (3, 3, 2), (4, 4, 0))}},
+)
+def forced_label(rows, size):
+    """A label may be added to empty sets for nothing. The mean size then exceeds K, unless no set was empty."""
+    profile = exact_profile(rows)
+    inclusion = _rule(profile, size)
+    forced = np.where((inclusion.sum(axis=1) == 0)[:, None], top_k_inclusion(profile.probabilities, 1), inclusion)
+    return profile.mean(forced), Fraction(size)
+
+
+@claim(
     "average_k.macro_rule",
     source=cite("tailbound", "average-K for the error averaged over classes"),
     kind=Kind.CONVEX,
@@ -317,15 +280,16 @@ def _macro_accuracy(profile, mean_size, corrected):
     return sum((joint * inclusion).sum(axis=0) / joint.sum(axis=0)) / joint.shape[1]
 
 
-def _solve_rule(profile, mean_size):
-    """The linear program of average-K: accuracy, multiplier of the budget, duality gap."""
+def _solve_rule(profile, mean_size, smallest=0):
+    """The linear program of average-K with sets of a smallest size: accuracy, multiplier of the budget, duality gap."""
     import cvxpy as cp
 
     from ...core.convex import solve
 
     s, joint, weights = _program(profile)
     budget = weights @ cp.sum(s, axis=1) <= mean_size
-    certificate = solve(cp.Problem(cp.Maximize(cp.sum(cp.multiply(joint, s))), [s >= 0, s <= 1, budget]))
+    constraints = [s >= 0, s <= 1, budget, *([cp.sum(s, axis=1) >= smallest] if smallest else [])]
+    certificate = solve(cp.Problem(cp.Maximize(cp.sum(cp.multiply(joint, s))), constraints))
     return certificate.value, float(budget.dual_value), certificate.gap  # pyright: ignore[reportArgumentType]
 
 
