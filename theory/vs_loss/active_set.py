@@ -22,6 +22,8 @@ Source:
 
 import math
 from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 from scipy.linalg import get_lapack_funcs
@@ -34,11 +36,12 @@ _EPS = float(np.finfo(float).eps)
 _potrf, _potrs, _trtrs = get_lapack_funcs(("potrf", "potrs", "trtrs"), dtype=float)
 _SINGULAR = 64 * _EPS  # a squared Cholesky pivot below this share of the diagonal, times the size, is rounding
 _DESCENTS = (
-    (60, 0.02),
+    (60, 0.01),
     (150, 0.0),
 )  # before each attempt of `_pivot`: steps, and the share of rows changing at the end
 _AT_LEAST = 8  # steps of a descent
 _SMALL = 500  # up to this size a whole product costs less than choosing its rows
+_BALANCED, _TINY = 1e-12, 1e-300
 _PIVOTS, _STALLS = 60, 6  # exchanges in all, and without fewer violations, before `_pivot` gives up
 
 
@@ -68,10 +71,15 @@ class Program:
     border: np.ndarray
     upper: np.ndarray
 
-    @property
+    @cached_property
     def size(self) -> float:
         """The largest diagonal entry of G."""
         return float(self.gram.diagonal().max(initial=0.0))
+
+    @cached_property
+    def bounded(self) -> bool:
+        """Whether any row has an upper bound."""
+        return bool(np.isfinite(self.upper).any())
 
 
 @dataclass
@@ -97,9 +105,9 @@ def minimise(program: Program) -> tuple[np.ndarray, np.ndarray]:
     state = None
     for steps, settled in _DESCENTS:
         state = _descend(program, steps, settled, state)
-        pivoted, solved = _pivot(program, state)
-        if solved:
-            return _within(program, pivoted), pivoted.multipliers
+        pivoted = _pivot(program, state)
+        if pivoted is not None:
+            return pivoted.dual, pivoted.multipliers
     assert state is not None
     state = _walk(program, _State(state.free, state.capped, _within(program, state), state.multipliers))
     return _within(program, state), state.multipliers
@@ -108,122 +116,147 @@ def minimise(program: Program) -> tuple[np.ndarray, np.ndarray]:
 def _descend(program: Program, steps: int, settled: float, state: _State | None) -> _State:
     """Accelerated projected gradients, until the active set hardly changes or the steps are spent."""
     G, t, signs, upper = program.gram, program.target, program.signs, program.upper
-    n = len(t)
-    mean = t / (np.linalg.norm(t) or 1.0)  # of a class: often close to the largest direction
-    probe = mean + np.cos(np.arange(n)) / np.sqrt(n)
-    for _ in range(4):
-        image = G @ probe
-        largest = float(np.linalg.norm(image))  # of the eigenvalues, a little below
-        probe = image / (largest or 1.0)
-    if not largest > 0:
-        largest = 1.0
     if state is None:
-        point = t / np.where(signs > 0, (signs > 0).sum(), (signs < 0).sum())  # the means, in a binary problem
-        bend = float(point @ (G @ point))
-        point = _inside(signs * point * (float(t @ point) / bend if bend > 0 else 1.0), upper) * signs
+        above = signs > 0
+        positive = int(np.count_nonzero(above))
+        point = t / np.where(above, positive, len(t) - positive)  # the difference of the means, in a binary problem
     else:
         point = state.dual
-    moved, multipliers = _accelerate(program, point, 1 / (1.1 * largest), steps, settled)
-    if not _objective(program, moved) <= 0:  # worse than nothing: a step too long for a direction the probe has missed
+    image = G @ point
+    largest = _norm(G @ image) / (_norm(image) or 1.0) or 1.0  # of the eigenvalues, a little below
+    if state is None:
+        bend = float(point @ image)
+        if bend > 0:
+            point *= float(t @ point) / bend
+        point = signs * _inside(signs * point, upper)
+    moved, multipliers = _accelerate(program, point, 1 / largest, steps, settled)
+    if not _objective(program, moved) <= 0:  # worse than nothing: too long a step for a direction that was missed
         moved, multipliers = _accelerate(program, point, 1 / (float(np.linalg.norm(G)) or 1.0), steps, settled)
-    capped = np.isfinite(upper) & (signs * moved >= upper)
+    capped = signs * moved >= upper
     return _State((moved != 0) & ~capped, capped, moved, multipliers)
 
 
 def _accelerate(program: Program, point: np.ndarray, rate: float, steps: int, settled: float):
     """The steps of `_descend`, of length `rate`; the point and its multipliers."""
-    G, t, signs, upper = program.gram, program.target, program.signs, program.upper
-    oriented = (program.border * signs[:, None]).T  # E' on heights
-    bounded = bool(np.isfinite(upper).any())
-    squares = (oriented**2).sum(axis=0)
-    shift, few = rate * t, settled * len(t)
-    multipliers = np.zeros(len(oriented))
-    ahead, momentum, active = point, 1.0, np.zeros(len(t), dtype=bool)
+    G, t, E, upper, bounded = program.gram, program.target, program.border, program.upper, program.bounded
+    above = program.signs > 0
+    low, high = np.where(above, 0.0, -upper), np.where(above, upper, 0.0)
+    pull, few = rate * t, settled * len(t)
+    edge, several = E[:, 0] if E.shape[1] == 1 else np.empty(0), E.shape[1] > 1
+    squares = edge * edge
+    equal = bool((squares == 1.0).all())
+    multipliers: Any = np.zeros(E.shape[1]) if several else 0.0
+    times = G.dot if len(t) <= _SMALL else partial(_times, G)
+    ahead, momentum, active = point, 1.0, point != 0
     for step in range(steps):
-        height = signs * (ahead - rate * _times(G, ahead) + shift) - multipliers @ oriented
-        if len(oriented):  # a Newton step of the projection onto E'β = 0 within the bounds
-            inner = (height > 0) & (height < upper) if bounded else height > 0
-            rest = oriented @ _inside(height, upper)
-            if len(oriented) == 1:
-                change = rest / ((squares @ inner) or 1.0)
+        free = times(ahead)
+        free *= -rate
+        free += ahead
+        free += pull
+        new = np.maximum(low, free)
+        np.minimum(high, new, out=new)
+        if E.shape[1]:  # a Newton step of the projection onto E'β = 0 within the bounds
+            inner = new != 0
+            if bounded:
+                inner &= np.abs(new) != upper
+            if several:
+                change = _least_squares((E.T * inner) @ E, new @ E)
+                push = E @ change
             else:
-                change = _least_squares((oriented * inner) @ oriented.T, rest)
-            multipliers = multipliers + change
-            height -= change @ oriented
-        new = _inside(height, upper) * signs
-        following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
-        ahead, point, momentum = new + (momentum - 1) / following * (new - point), new, following
-        was, active = active, new != 0
-        if step >= _AT_LEAST and np.count_nonzero(was != active) <= few:
-            break
-    return point, multipliers / rate
+                change = float(edge @ new) / (float(np.count_nonzero(inner) if equal else squares @ inner) or 1.0)
+                push = edge * change
+            multipliers += change
+            pull -= push
+            free -= push
+            np.maximum(low, free, out=new)
+            np.minimum(high, new, out=new)
+        following = (1 + math.sqrt(1 + 4 * momentum * momentum)) / 2
+        ahead = new - point
+        ahead *= (momentum - 1) / following
+        ahead += new
+        point, momentum = new, following
+        if step >= _AT_LEAST - 1:
+            was, active = active, new != 0
+            if np.count_nonzero(was != active) <= few:
+                break
+    return point, np.full(E.shape[1], multipliers) / rate
 
 
-def _pivot(program: Program, state: _State) -> tuple[_State, bool]:
-    """Exchange every violating row until none is left; False when a block is singular or the exchange stalls."""
-    G, t, signs, upper = program.gram, program.target, program.signs, program.upper
-    bounded = np.isfinite(upper).any()
-    free, capped = state.free.copy(), state.capped.copy()
+def _pivot(program: Program, state: _State) -> _State | None:
+    """Exchange every violating row until none is left; None when a block is singular or the exchange stalls."""
+    G, t, signs, upper, E = program.gram, program.target, program.signs, program.upper, program.border
+    bounded = program.bounded
+    free, capped = state.free, state.capped
     unit, noise = 1e-12 * float(np.abs(t).max()), 4 * _EPS * program.size
+    empty = np.zeros(E.shape[1])
     fewest, stalls = len(t) + 1, 0
-    last = state
     for _ in range(_PIVOTS):
-        dual = np.where(capped, signs * upper, 0.0) if bounded else np.zeros(len(t))
-        rows = np.flatnonzero(free)
+        rows = free.nonzero()[0]
         factor = _cholesky(G, rows)
         if factor is None:
-            return last, False
-        right = t[rows] - _times(G, dual)[rows] if bounded else t[rows]
-        dual[rows], multipliers = _bordered(program, factor, rows, right, dual)
+            return None
+        dual, right, below = np.zeros(len(t)), t[rows], empty
+        if bounded:
+            dual = np.where(capped, signs * upper, 0.0)
+            right, below = right - _times(G, dual)[rows], -(dual @ E)
+        dual[rows], multipliers = _bordered(E[rows], factor, right, below)
         if not rows.size and multipliers.size == 1:
             multipliers = _between(program, dual, capped)
-        surplus = signs * (_times(G, dual) + program.border @ multipliers - t)
-        tolerance = unit + noise * float(np.abs(dual).sum())
+        surplus = _times(G, dual)
+        surplus -= t
+        surplus += E @ multipliers
+        surplus *= signs
         height = signs * dual
-        low, high = free & (height < 0), free & (height > upper)
-        enter = ~free & (np.where(capped, -surplus, surplus) < -tolerance)
-        violations = int(np.count_nonzero(low | high | enter))
-        last = _State(free, capped, _inside(height, upper) * signs, multipliers)
-        if violations == 0 and not _balanced(program, dual):
-            return last, False
+        tolerance = unit + noise * float(np.abs(height).sum())
+        wrong = np.where(free, height < 0, (np.where(capped, -surplus, surplus) if bounded else surplus) < -tolerance)
+        high = free & (height > upper) if bounded else None
+        if high is not None:
+            wrong |= high
+        violations = int(np.count_nonzero(wrong))
         if violations == 0:
+            tilt = _imbalance(program, dual)
+            if not tilt <= _BALANCED:
+                return None
             found = _State(free, capped, dual, multipliers)
             rough = float(np.abs(surplus[rows]).max(initial=0.0)) > 0.1 * unit
-            return _refined(program, factor, rows, found, surplus) if rough else found, True
+            if rough:
+                found = _refined(program, factor, rows, found, surplus)
+            if rough or tilt > 8 * _EPS:
+                found.dual = _within(program, found)
+            return found
         stalls = 0 if violations < fewest else stalls + 1
         fewest = min(fewest, violations)
         if stalls > _STALLS:
-            return last, False
-        free, capped = (free & ~low & ~high) | enter, (capped & ~enter) | high
-    return last, False
+            return None
+        free = free ^ wrong
+        if high is not None:
+            capped = (capped & ~wrong) | high
+    return None
 
 
 def _cholesky(G: np.ndarray, rows: np.ndarray) -> np.ndarray | None:
-    """The factor of G on `rows` (upper triangle, in the layout of LAPACK), or None where it is singular."""
+    """The factor of G on `rows` (lower triangle, in the layout of LAPACK), or None where it is singular."""
     block = G.copy() if rows.size == len(G) else G.take(rows, axis=0).take(rows, axis=1)
     if not rows.size:
         return block
     largest = block.diagonal().max()
-    factor, failed = _potrf(block.T, lower=0, clean=0, overwrite_a=1)
+    factor, failed = _potrf(block.T, lower=1, clean=0, overwrite_a=1)
     if failed or factor.diagonal().min() ** 2 <= _SINGULAR * rows.size * largest:
         return None
     return factor
 
 
-def _bordered(program: Program, factor, rows, right, dual, below=None) -> tuple[np.ndarray, np.ndarray]:
-    """Solve G_FF β + E_F ν = right, E_F'β = below (what the rows at their bounds leave over, when omitted)."""
-    E = program.border[rows]
-    if not rows.size:
-        return np.empty(0), np.zeros(E.shape[1])
-    both = np.empty((rows.size, 1 + E.shape[1]), order="F")
+def _bordered(E, factor, right, below) -> tuple[np.ndarray, np.ndarray]:
+    """Solve G β + E ν = right, E'β = below, on the rows of the factor."""
+    if not right.size:
+        return right, np.zeros(E.shape[1])
+    both = np.empty((right.size, 1 + E.shape[1]), order="F")
     both[:, 0], both[:, 1:] = right, E
-    both, _ = _potrs(factor, both, lower=0, overwrite_b=1)
+    both, _ = _potrs(factor, both, lower=1, overwrite_b=1)
     if not E.shape[1]:
-        return both[:, 0], np.empty(0)
-    if below is None:
-        below = -program.border.T @ dual
-    schur, short = E.T @ both[:, 1:], E.T @ both[:, 0] - below
-    multipliers = _least_squares(schur, short)
+        return both[:, 0], below
+    across = E.T @ both
+    multipliers = _least_squares(across[:, 1:], across[:, 0] - below)
     return both[:, 0] - both[:, 1:] @ multipliers, multipliers
 
 
@@ -239,8 +272,7 @@ def _between(program: Program, dual: np.ndarray, capped: np.ndarray) -> np.ndarr
 def _refined(program: Program, factor, rows, state: _State, surplus) -> _State:
     """One step of iterative refinement on the free rows; kept when it leaves them inside their bounds."""
     residual = -(program.signs * surplus)[rows]
-    below = -program.border.T @ state.dual
-    change, shift = _bordered(program, factor, rows, residual, state.dual, below)
+    change, shift = _bordered(program.border[rows], factor, residual, -(state.dual @ program.border))
     dual = state.dual.copy()
     dual[rows] += change
     height = program.signs * dual
@@ -254,7 +286,7 @@ def _walk(program: Program, start: _State) -> _State:
     t, signs, upper, E = program.target, program.signs, program.upper, program.border
     n = len(t)
     dual, multipliers = start.dual.copy(), start.multipliers
-    if not (_balanced(program, dual) and _objective(program, dual) <= 0):
+    if not (_imbalance(program, dual) <= _BALANCED and _objective(program, dual) <= 0):
         dual = np.zeros(n)
     capped = (signs * dual >= upper) & np.isfinite(upper)
     basis = _Basis(program)
@@ -405,6 +437,10 @@ class _Basis:
         return _potrs(self.factor[:m, :m], right, lower=1)[0] if m else np.empty(np.shape(right))
 
 
+def _norm(vector: np.ndarray) -> float:
+    return math.sqrt(vector @ vector)
+
+
 def _objective(program: Program, dual: np.ndarray) -> float:
     return float(dual @ _times(program.gram, dual)) / 2 - float(program.target @ dual)
 
@@ -429,9 +465,10 @@ def _least_squares(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.linalg.lstsq(matrix, right, rcond=1e-13)[0]
 
 
-def _balanced(program: Program, dual: np.ndarray) -> bool:
+def _imbalance(program: Program, dual: np.ndarray) -> float:
+    """The largest entry of E'β relative to |E|'|β|."""
     E = program.border
-    return bool((np.abs(E.T @ dual) <= 1e-12 * (np.abs(E).T @ np.abs(dual))).all())
+    return float((np.abs(dual @ E) / np.maximum(np.abs(dual) @ np.abs(E), _TINY)).max(initial=0.0))
 
 
 def _within(program: Program, state: _State) -> np.ndarray:
@@ -440,7 +477,7 @@ def _within(program: Program, state: _State) -> np.ndarray:
     dual = program.signs * height
     inner = (height > 0) & (height < program.upper)
     E = program.border[inner]
-    if E.shape[1] and inner.any():
-        dual[inner] -= E @ _least_squares(E.T @ E, program.border.T @ dual)
+    if E.size:
+        dual[inner] -= E @ _least_squares(E.T @ E, dual @ program.border)
         dual = program.signs * _inside(program.signs * dual, program.upper)
     return dual

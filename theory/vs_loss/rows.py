@@ -8,8 +8,9 @@ intercepts:
 Its dual is minimise ½ a'Ga − r'a over 0 <= a <= C with E'a = 0, G = Z Z', which `active_set` solves.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -83,12 +84,14 @@ class RowSolution:
         dual: a_i >= 0, shape (n,).
         multipliers: b, shape (k,).
         margins: <w, z_i> + e_i'b, shape (n,).
+        norm: ‖w‖.
         certificate: the proof.
     """
 
     dual: np.ndarray
     multipliers: np.ndarray
     margins: np.ndarray
+    norm: float
     certificate: SVMCertificate
 
 
@@ -129,55 +132,83 @@ def solve_oriented(gram, required, signs, border, upper: np.ndarray | None, scal
         dual, multipliers = minimise(program)
     except Ray as ray:
         raise _not_separable(program, signs * ray.direction, unit, np.sqrt(shrink)) from None
-    certificate, margins = _certify(program, dual, multipliers, scale / shrink or program.size)
-    if upper is None and 2 * certificate.primal * program.size > _RESOLUTION**-2:
+    proof = _certify(program, dual, multipliers, scale / shrink or program.size)
+    extent = 2 * proof.primal * program.size  # squared: ‖w‖ times the data's scale
+    if upper is None and extent > _RESOLUTION**-2:
         raise _not_separable(program, signs * dual, unit, np.sqrt(shrink))
-    if not certificate.gap <= _GAP:
+    if not proof.gap <= _GAP:
         raise NotConverged(
-            f"the relative duality gap {certificate.gap:.1e} exceeds {_GAP:g}: ‖w‖ times the data's scale is "
-            f"{np.sqrt(2 * certificate.primal * program.size):.1e}, beyond what this Gram matrix resolves; "
-            "centre or rescale the features, or lower the bounds of a soft margin"
+            f"the relative duality gap {proof.gap:.1e} exceeds {_GAP:g}: ‖w‖ times the data's scale is "
+            f"{np.sqrt(extent):.1e}, beyond what this Gram matrix resolves; centre or rescale the features, or lower "
+            "the bounds of a soft margin"
         )
     grow = unit / shrink
-    primal, bound = certificate.primal * unit * grow, certificate.dual * unit * grow
-    certificate = replace(certificate, primal=primal, dual=bound)
-    return RowSolution(signs * dual * grow, multipliers * unit, margins * unit, certificate)
+    return RowSolution(
+        dual=proof.height * grow,
+        multipliers=multipliers * unit,
+        margins=proof.margins * unit,
+        norm=math.sqrt(proof.squared / shrink) * unit,
+        certificate=SVMCertificate(
+            primal=proof.primal * unit * grow,
+            dual=proof.dual * unit * grow,
+            gap=proof.gap,
+            violation=proof.violation,
+            stationarity=proof.stationarity,
+            complementarity=proof.complementarity,
+        ),
+    )
 
 
-def _certify(program: Program, dual, multipliers, scale: float) -> tuple[SVMCertificate, np.ndarray]:
-    """Primal and dual objectives at a point within its bounds, and the margins <w, z_i> + e_i'b."""
+class _Proof(NamedTuple):
+    """The numbers of a `RowSolution`, in the units of the program; `squared` is ‖w‖²."""
+
+    height: np.ndarray
+    margins: np.ndarray
+    squared: float
+    primal: float
+    dual: float
+    gap: float
+    violation: float
+    stationarity: float
+    complementarity: float
+
+
+def _certify(program: Program, dual, multipliers, scale: float) -> _Proof:
+    """Primal and dual objectives at a point within its bounds, and how far it is from the conditions of optimality."""
     height, required = program.signs * dual, program.signs * program.target
     image = program.gram @ dual
-    margins = program.signs * (image + program.border @ multipliers)
-    squared = float(dual @ image)
-    if squared < -_EPS * len(dual) * scale * float(height.sum()) * float(height.sum()):
-        raise InputError("gram must be positive semidefinite, but w has a negative squared norm; check the kernel")
-    squared = max(squared, 0.0)
-    imbalance = program.border.T @ dual
-    bound = float(height @ required) - squared / 2 - float(np.abs(imbalance) @ np.abs(multipliers))
+    margins = image + program.border @ multipliers
+    margins *= program.signs
+    squared, reward = float(dual @ image), float(height @ required)
+    if squared < 0:
+        if squared < -_EPS * len(dual) * scale * float(height.sum()) ** 2:
+            raise InputError("gram must be positive semidefinite, but w has a negative squared norm; check the kernel")
+        squared = 0.0
+    imbalance = np.abs(dual @ program.border)
+    bound = reward - squared / 2 - float(imbalance @ np.abs(multipliers))
     kept = height < program.upper
-    least = float((margins[kept] / required[kept]).min(initial=np.inf))
-    caps = np.where(np.isfinite(program.upper), program.upper, 0.0)  # a hard row is met exactly after scaling
-    hard = not np.isfinite(program.upper).all()
-    scales = [1.0] if not hard else []
+    least = float((margins / required).min(initial=np.inf, where=kept))
+    capped = np.isfinite(program.upper) if program.bounded else np.zeros(1, dtype=bool)
+    scales = [1.0] if capped.all() else []  # a hard row is met exactly after scaling
     scales += [1 / least] if 1e-6 < least < 1e6 else []
-    values = [
-        scale * scale * squared / 2 + float(caps @ np.maximum(0.0, required - scale * margins)) for scale in scales
-    ]
+    values = [each * each * squared / 2 for each in scales]
+    if program.bounded:
+        caps = np.where(capped, program.upper, 0.0)
+        lost = [float(caps @ np.maximum(0.0, required - each * margins)) for each in scales]
+        values = [value + loss for value, loss in zip(values, lost, strict=True)]
     primal = min(values, default=np.inf)
-    inner = kept & (height > 0)
-    certificate = SVMCertificate(
-        primal=primal,
+    slack = height * np.abs(margins - required)
+    return _Proof(
+        height,
+        margins,
+        squared,
+        primal,
         dual=bound,
         gap=max(0.0, (primal - bound) / primal) if 0 < primal < np.inf else float(primal != bound),
         violation=max(0.0, 1 - least),
-        stationarity=float(
-            (np.abs(imbalance) / np.maximum(np.abs(program.border).T @ height, 1e-300)).max(initial=0.0)
-        ),
-        complementarity=float((height * np.abs(margins - required))[inner].max(initial=0.0))
-        / max(float(height @ required), 1e-300),
+        stationarity=float((imbalance / np.maximum(height @ np.abs(program.border), 1e-300)).max(initial=0.0)),
+        complementarity=float(slack.max(initial=0.0, where=kept)) / max(reward, 1e-300),
     )
-    return certificate, margins
 
 
 def _not_separable(program: Program, height: np.ndarray, unit: float, length: float) -> ArithmeticError:
@@ -227,4 +258,4 @@ def one_each(value: Any, name: str, n: int) -> np.ndarray:
     array = np.asarray(value, dtype=float)
     if array.shape not in ((), (n,)):
         raise InputError(f"{name} must be a number or have shape ({n},), got {array.shape}")
-    return np.broadcast_to(array, (n,)).copy()
+    return np.full(n, array)

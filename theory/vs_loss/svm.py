@@ -6,6 +6,7 @@ margins; K classes have the rows Δ_y w_y − Δ_c w_c of every rival c. Nothing
 so a kernel serves as well.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,7 +133,8 @@ def solve_svm(gram, labels, required: Any = 1.0, *, intercept: str = "free", upp
         raise InputError(f"unknown intercept {intercept!r}; {nearest(intercept, INTERCEPTS)}")
     gram = gram_matrix(gram)
     labels = np.asarray(labels)
-    if labels.shape != (len(gram),) or not ((labels == 1) | (labels == -1)).all() or abs(labels.sum()) == len(labels):
+    positive, negative = np.count_nonzero(labels == 1), np.count_nonzero(labels == -1)
+    if labels.shape != (len(gram),) or positive + negative < len(gram) or not positive or not negative:
         raise InputError(
             f"labels must be {len(gram)} of +1 and -1, both present, got {np.unique(labels)[:5].tolist()} "
             f"in shape {labels.shape}"
@@ -146,19 +148,20 @@ def solve_svm(gram, labels, required: Any = 1.0, *, intercept: str = "free", upp
     found = solve_oriented(gram + 1.0 if intercept == "penalised" else gram, required, labels, border, capacity, scale)
     coefficients = labels * found.dual
     bias = float(found.multipliers[0]) if intercept == "free" else 0.0
-    if intercept == "penalised":
-        bias = float(coefficients.sum())
     scores = labels * found.margins
     if lift is not None:
         bias -= float(lift @ coefficients)
-    norm = float(np.sqrt(max(0.0, coefficients @ (gram @ coefficients))))
+    norm = found.norm
+    if intercept == "penalised":
+        bias = float(coefficients.sum())
+        norm = math.sqrt(max(0.0, coefficients @ (gram @ coefficients)))  # without the intercept
     return SVMSolution(
         dual=found.dual,
         coefficients=coefficients,
         intercept=bias,
         norm=norm,
         scores=scores,
-        support=np.flatnonzero(found.dual),
+        support=found.dual.nonzero()[0],
         required=required,
         certificate=found.certificate,
         labels=labels,
@@ -280,8 +283,8 @@ def solve_multiclass_svm(
 
 def _centred(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """The Gram matrix of centred features and <x_i, mean>, where a common offset would cost digits."""
-    lift = gram.mean(axis=0)
+    lift = np.full(len(gram), 1 / len(gram)) @ gram  # faster than a mean
     level = float(lift.mean())
-    if level <= 0.5 * float(gram.diagonal().mean()):
+    if level <= 0.5 * float(gram.trace()) / len(gram):
         return gram, None
     return gram - lift - lift[:, None] + level, lift
