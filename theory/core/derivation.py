@@ -74,15 +74,15 @@ class Derivation:
     def __init__(self):
         self.steps: list[Step] = []
 
-    def equal(self, text: str, left, right) -> "Derivation":
+    def equal(self, text: str, left: Any, right: Any) -> "Derivation":
         """Add ``left = right`` for all values of the symbols."""
         return self._add(text, left, "=", right)
 
-    def positive(self, text: str, left, right=0) -> "Derivation":
+    def positive(self, text: str, left: Any, right: Any = 0) -> "Derivation":
         """Add ``left > right`` for all values of the symbols."""
         return self._add(text, left, ">", right)
 
-    def nonnegative(self, text: str, left, right=0) -> "Derivation":
+    def nonnegative(self, text: str, left: Any, right: Any = 0) -> "Derivation":
         """Add ``left ≥ right`` for all values of the symbols."""
         return self._add(text, left, "≥", right)
 

@@ -1,5 +1,5 @@
 """α-loss's statements, by subject."""
 
-from . import calibration, landscape, shape
+from . import calibration, landscape, mixtures, released, shape
 
-__all__ = ["calibration", "landscape", "shape"]
+__all__ = ["calibration", "landscape", "mixtures", "released", "shape"]

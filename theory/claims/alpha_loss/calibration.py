@@ -234,7 +234,7 @@ def optimal_logit_certified(alpha, posterior, shift=0.0):
     best = minimum(risk, [(-12, 12)], gradient=gradient, width=1e-8)
     wrong = minimum(risk, [(-12, 0)], gradient=gradient, width=1e-8)
     masses = [posterior, 1 - posterior]
-    at_zero, at_best = MarginLoss(alpha).value(0.0), optimal_logit(posterior, alpha)
+    at_zero, at_best = MarginLoss(alpha).value(np.zeros(())), optimal_logit(posterior, alpha)
     mixed = posterior * MarginLoss(alpha).value(at_best) + (1 - posterior) * MarginLoss(alpha).value(-at_best)
     computed = [best.value, best.value, wrong.value]
     return Sides(computed, [float(minimal_risk(masses, alpha + shift)), float(mixed), float(at_zero)], 2e-8)
@@ -451,7 +451,7 @@ def tilting_sharpens(sign=1):
 )
 def zero_one_at_infinity(score, alpha=float("inf"), scale=1.0):
     """At α = ∞ the loss is the error indicator. It is 1 - p; the indicator only for scores of unbounded size."""
-    return float(MarginLoss(alpha).value(scale * score)), float(score < 0)
+    return float(MarginLoss(alpha).value(np.array(scale * score))), float(score < 0)
 
 
 @claim(

@@ -1,6 +1,7 @@
 """The family: limits, relatives, monotonicity in α; the loss of a score: slope, curvature, inflection; gradients."""
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import sympy as sp
@@ -130,7 +131,7 @@ def convexity(edge=1 / flat, low=steep):
     """The loss of a score is convex exactly for α <= 1; above it decreases, with one inflection at log(1 - 1/α)."""
     s = 1 / (1 + E)
 
-    def bend(u):  # the factor of l'' that can change sign
+    def bend(u) -> Any:  # the factor of l'' that can change sign
         return sp.factor(s - u * (1 - s))
 
     return (
