@@ -59,7 +59,7 @@ def train(
         import torch  # noqa: F401
     except ModuleNotFoundError:
         raise InputError("training needs torch; install 'tailbound[nn]'") from None
-    from ..nn_validation.core.records import Job
+    from ..nn_validation.core.runs import Job
 
     if show:
         _show(as_json)
@@ -103,7 +103,7 @@ def train(
 
 def _work_off(work: list, device: str, jobs: int, progress):
     """Run the jobs, several at a time where asked; yield each with its result. Checks the data first."""
-    from ..nn_validation.core.records import run_job
+    from ..nn_validation.core.runs import run_job
 
     work[0].data()
     total = sum(job.run.protocol.epochs for job in work)
@@ -157,7 +157,7 @@ def _start_worker(epochs, jobs: int) -> None:
 
 
 def _run_in_worker(number: int, job, device: str):
-    from ..nn_validation.core.records import run_job
+    from ..nn_validation.core.runs import run_job
 
     return run_job(job, device=device, progress=lambda done, total: _epochs.put((number, done)))
 
