@@ -29,6 +29,7 @@ PAPERS = {
     "tailbound": "derived here",
     "thrampoulidis2022": "Thrampoulidis et al. (2022), SELI, arXiv:2208.05512",
     "vapnik2000": "Vapnik and Chapelle (2000), bounds on error expectation for SVM, Neural Computation 12(9)",
+    "wei2023": "Wei et al. (2023), LogitClip, arXiv:2212.04055v3",
     "zhang2018": "Zhang and Sabuncu (2018), generalised cross entropy, arXiv:1805.07836",
 }
 
