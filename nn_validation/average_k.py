@@ -1,0 +1,216 @@
+"""Average-K and top-K as predictors of label sets, on any score matrix or classifier, and the metrics of such sets.
+
+Average-K takes scores that are comparable across inputs: probabilities, log-probabilities, one-versus-all scores as they
+are. Logits of a softmax are not, and a temperature changes its sets (claim ``average_k.temperature_invariance``).
+
+Source:
+    Lorieul, Joly, Shasha (2021), arXiv:2112.08851; ties and non-empty sets as in `tailbound.theory.average_k`.
+
+Example:
+    >>> scores = np.array([[0.5, 0.4, 0.1], [0.9, 0.08, 0.02], [0.4, 0.35, 0.25], [0.98, 0.01, 0.01]])
+    >>> average, top = AverageK(1.5).fit(scores), TopK(1)
+    >>> average.predict_set(scores).sum(axis=1), top.predict_set(scores).sum(axis=1)
+    (array([2, 1, 2, 1]), array([1, 1, 1, 1]))
+    >>> labels = np.array([1, 0, 1, 0])
+    >>> set_metrics(average.predict_set(scores), labels).error, set_metrics(top.predict_set(scores), labels).error
+    (0.0, 0.5)
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..theory.average_k.rules import (
+    Threshold,
+    average_k_inclusion,
+    average_k_threshold,
+    score_matrix,
+    top_k_inclusion,
+)
+from ..theory.core.errors import InputError
+
+__all__ = ["AverageK", "SetMetrics", "TopK", "error_difference", "set_metrics"]
+
+
+class AverageK:
+    """Sets of the labels whose score exceeds one threshold, of mean size K over the inputs.
+
+    Ties are exact: all labels above the threshold are in, and of those that equal it as many as fill the budget, drawn
+    at random. On the inputs of `fit` the sets of `predict_set` hold K N labels, rounded up or down at random.
+
+    Args:
+        mean_size: K in (0, C], not necessarily an integer; in [1, C] with `nonempty`.
+        estimator: fitted, with ``predict_proba``; then `fit` and the others take features. Without it they take scores.
+        nonempty: every set holds the first label at least.
+        random_state: seed of the draws among ties; each call of `predict_set` starts from it.
+    """
+
+    def __init__(self, mean_size: float, *, estimator: Any = None, nonempty: bool = False, random_state: int = 0):
+        self.mean_size, self.estimator, self.nonempty = mean_size, estimator, nonempty
+        self.random_state = random_state
+        self.threshold_: Threshold | None = None
+
+    def fit(self, X, y=None) -> "AverageK":
+        """Set the threshold on inputs that the scorer was not trained on. Labels are not needed.
+
+        Args:
+            X: scores, shape (N, C): numpy array, torch tensor or nested sequence; or features for the `estimator`.
+            y: ignored.
+
+        Raises:
+            InputError: for scores that are not a finite matrix, or a mean size that does not fit.
+        """
+        self.threshold_ = average_k_threshold(_scores(X, self.estimator), self.mean_size, nonempty=self.nonempty)
+        return self
+
+    def predict_inclusion(self, X) -> np.ndarray:
+        """P(label in the set) over the draws among ties, shape (N, C); its metrics have no noise of those draws."""
+        return np.asarray(
+            average_k_inclusion(_scores(X, self.estimator), self._threshold(), nonempty=self.nonempty), dtype=float
+        )
+
+    def predict_set(self, X) -> np.ndarray:
+        """Draw the sets, bool, shape (N, C).
+
+        Raises:
+            InputError: before `fit`, or for scores that are not a finite matrix.
+        """
+        scores, (value, fraction) = _scores(X, self.estimator), self._threshold()
+        rng = np.random.default_rng(self.random_state)
+        sets = scores > value
+        if self.nonempty:
+            sets |= ~sets.any(axis=1, keepdims=True) & _first(scores, 1, rng)
+        rows, labels = np.nonzero((scores == value) & ~sets)
+        wanted = int(fraction * len(rows) + rng.random()) if fraction < 1 else len(rows)
+        chosen = rng.permutation(len(rows))[:wanted]
+        sets[rows[chosen], labels[chosen]] = True
+        return sets
+
+    def _threshold(self) -> Threshold:
+        if self.threshold_ is None:
+            raise InputError("AverageK has no threshold yet; call fit with the scores of held-out inputs")
+        return self.threshold_
+
+
+class TopK:
+    """Sets of the K labels with the largest scores of each input, exactly K; among ties at the K-th they are drawn.
+
+    Args:
+        size: K, an integer in 1 … C.
+        estimator: as for `AverageK`.
+        random_state: seed of the draws among ties; each call of `predict_set` starts from it.
+    """
+
+    def __init__(self, size: int, *, estimator: Any = None, random_state: int = 0):
+        self.size, self.estimator, self.random_state = size, estimator, random_state
+
+    def fit(self, X=None, y=None) -> "TopK":
+        """Do nothing: there is nothing to set."""
+        return self
+
+    def predict_inclusion(self, X) -> np.ndarray:
+        """P(label in the set) over the draws among ties, shape (N, C)."""
+        return top_k_inclusion(_scores(X, self.estimator), self.size)
+
+    def predict_set(self, X) -> np.ndarray:
+        """Draw the sets, bool, shape (N, C), K labels in each row.
+
+        Raises:
+            InputError: for scores that are not a finite matrix, or a size that does not fit.
+        """
+        scores = _scores(X, self.estimator)
+        top_k_inclusion(scores[:1], self.size)
+        return _first(scores, int(self.size), np.random.default_rng(self.random_state))
+
+
+class SetMetrics(NamedTuple):
+    """How good label sets are.
+
+    Args:
+        mean_size: average number of labels in a set.
+        error: part of the inputs whose label is not in the set.
+        macro_error: mean over the classes that occur of the error on each.
+        class_coverage: part of each class's inputs with the label in the set, shape (C,); NaN without any.
+        sizes: number of sets of size 0, 1, …, C, shape (C + 1,); of inclusion probabilities, by the nearest integer.
+    """
+
+    mean_size: float
+    error: float
+    macro_error: float
+    class_coverage: np.ndarray
+    sizes: np.ndarray
+
+
+def set_metrics(sets, labels) -> SetMetrics:
+    """Compare label sets with the labels.
+
+    Args:
+        sets: bool or inclusion probabilities, shape (N, C), from `predict_set` or `predict_inclusion`.
+        labels: shape (N,), integers 0 … C - 1.
+
+    Raises:
+        InputError: for sets that are no probabilities, or labels that do not fit.
+
+    Example:
+        >>> found = set_metrics([[True, True, False], [False, False, True], [False, True, False]], [0, 2, 0])
+        >>> found.mean_size, found.class_coverage, found.macro_error
+        (1.3333333333333333, array([0.5, nan, 1. ]), 0.25)
+    """
+    sets, labels = _pair(sets, labels)
+    num_classes = sets.shape[1]
+    covered = sets[np.arange(len(sets)), labels]
+    counts = np.bincount(labels, minlength=num_classes)
+    coverage = np.full(num_classes, np.nan)
+    present = counts > 0
+    coverage[present] = np.bincount(labels, covered, num_classes)[present] / counts[present]
+    sizes = np.bincount(np.rint(sets.sum(axis=1)).astype(int), minlength=num_classes + 1)
+    return SetMetrics(
+        float(sets.sum(axis=1).mean()), float(1 - covered.mean()), float(1 - coverage[present].mean()), coverage, sizes
+    )
+
+
+def error_difference(first, second, labels) -> tuple[float, float]:
+    """Error of the first sets minus that of the second on the same inputs, and its standard error from the pairs.
+
+    Example:
+        >>> top, average = np.eye(2, dtype=bool)[[0, 0, 1]], np.array([[1, 1], [1, 0], [0, 1]], dtype=bool)
+        >>> [round(value, 3) for value in error_difference(top, average, [1, 0, 1])]
+        [0.333, 0.333]
+    """
+    (first, labels), (second, _) = _pair(first, labels), _pair(second, labels)
+    if first.shape != second.shape or len(labels) < 2:
+        raise InputError(f"both sets must have one shape and 2 inputs at least, got {first.shape} and {second.shape}")
+    rows = np.arange(len(labels))
+    gained = second[rows, labels] - first[rows, labels]
+    return float(gained.mean()), float(gained.std(ddof=1) / np.sqrt(len(gained)))
+
+
+def _scores(X, estimator) -> np.ndarray:
+    """Scores as float64, which keeps the ties of every narrower precision."""
+    return score_matrix(_array(X if estimator is None else estimator.predict_proba(X))).astype(float)
+
+
+def _array(values):
+    if hasattr(values, "detach"):  # a torch tensor, on any device and of any precision
+        values = values.detach().cpu()
+        return (values.double() if values.is_floating_point() else values).numpy()
+    return np.asarray(values)
+
+
+def _first(scores: np.ndarray, size: int, rng) -> np.ndarray:
+    """The `size` largest of each row, ties in random order."""
+    order = np.lexsort((rng.random(scores.shape), -scores), axis=-1)[:, :size]
+    sets = np.zeros(scores.shape, dtype=bool)
+    np.put_along_axis(sets, order, True, axis=1)
+    return sets
+
+
+def _pair(sets, labels) -> tuple[np.ndarray, np.ndarray]:
+    sets, labels = score_matrix(_array(sets), "sets").astype(float), _array(labels)
+    if sets.min() < 0 or sets.max() > 1:
+        raise InputError(f"sets must be bool or probabilities, got entries from {sets.min()} to {sets.max()}")
+    if labels.shape != (len(sets),) or labels.dtype.kind not in "iu":
+        raise InputError(f"labels must be {len(sets)} integers, got shape {labels.shape} of {labels.dtype}")
+    if labels.min() < 0 or labels.max() >= sets.shape[1]:
+        raise InputError(f"labels must lie in 0 … {sets.shape[1] - 1}, got {labels.min()} … {labels.max()}")
+    return sets, labels.astype(np.int64)
