@@ -72,7 +72,7 @@ class FocalLoss(Objective):
         super().__init__(class_counts, **others)
         self.focusing = float(focusing)
 
-    def losses(self, logits: Tensor) -> Tensor:
+    def losses(self, logits: Tensor, labels: Tensor | None = None) -> Tensor:
         """See `Objective.losses`."""
-        rest = softplus(label_log_odds(logits))  # -log(1 - p), finite and smooth at p = 1
-        return torch.exp(-self.focusing * rest) * -torch.log_softmax(logits, -1)
+        odds = label_log_odds(logits, labels)  # -log p = softplus(-odds), -log(1 - p) = softplus(odds)
+        return torch.exp(-self.focusing * softplus(odds)) * softplus(-odds)

@@ -15,7 +15,7 @@ from ..theory.core.class_counts import ClassCounts
 from ..theory.core.errors import InputError, require_in, require_positive
 from ..theory.ldam.margins import class_margins
 from .core.heads import NormedLinear
-from .core.objective import Objective, extremes, label_log_odds, softplus
+from .core.objective import Objective, extremes, label_log_odds, pick, softplus
 
 __all__ = ["LDAMLoss", "NormedLinear"]
 
@@ -74,10 +74,11 @@ class LDAMLoss(Objective):
         self.set_constant("margins", margins)
         self._calls, self._noticed = 0, False
 
-    def losses(self, logits: Tensor) -> Tensor:
+    def losses(self, logits: Tensor, labels: Tensor | None = None) -> Tensor:
         """See `Objective.losses`."""
         self._notice(logits)
-        return softplus(self.scale * self.margins.to(logits.dtype) - label_log_odds(self.scale * logits))
+        margins = pick(self.scale * self.margins, labels)
+        return softplus(margins - label_log_odds(self.scale * logits, labels))
 
     def _notice(self, logits: Tensor) -> None:
         """Look at the 1st, 2nd, 4th, 8th, ... batch: logits of a linear head grow; every look waits for the device."""
@@ -91,5 +92,5 @@ class LDAMLoss(Objective):
                 f"LDAM expects cosines in [-1, 1], got a logit of size {largest:.3g}: the margins mean nothing at that "
                 f"scale. Make the last layer NormedLinear(in_features, {logits.shape[-1]}) "
                 "(tailbound.nn_validation.ldam), without a scale: the loss scales by itself",
-                stacklevel=6,
+                stacklevel=7,  # the line that calls the loss
             )

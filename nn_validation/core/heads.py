@@ -12,8 +12,8 @@ class NormedLinear(nn.Module):
     """Cosines of the features with one direction for each class: logits in [-1, 1], no bias.
 
     Computed in float32 at least, under autocast and for half-precision features too. A feature vector of zeros gives
-    zeros and zero gradients. The directions start uniform on the sphere; the length of a row has no effect on the
-    output, and rows start with length 1.
+    zeros, and a gradient as if its length were 1 (not 1 / ε of it). The directions start uniform on the sphere; the
+    length of a row has no effect on the output, and rows start with length 1.
 
     Args:
         in_features: d, length of a feature vector.
@@ -38,15 +38,19 @@ class NormedLinear(nn.Module):
         """Draw the directions anew, uniform on the sphere."""
         with torch.no_grad():
             self.weight.normal_()
-            self.weight.div_(self.weight.norm(dim=1, keepdim=True).clamp_min(_TINY))
+            self.weight.copy_(_directions(self.weight))
 
     def forward(self, features: Tensor) -> Tensor:
         """Return cosines, features (..., d) → (..., K)."""
         with torch.autocast(features.device.type, enabled=False):
             dtype = torch.promote_types(torch.promote_types(features.dtype, self.weight.dtype), torch.float32)
-            weight = nn.functional.normalize(self.weight.to(dtype), dim=1, eps=_TINY)
-            return nn.functional.normalize(features.to(dtype), dim=-1, eps=_TINY) @ weight.T
+            return _directions(features.to(dtype)) @ _directions(self.weight.to(dtype)).T
 
     def extra_repr(self) -> str:
         """Return the sizes, for printing."""
         return f"in_features={self.in_features}, out_features={self.out_features}"
+
+
+def _directions(rows: Tensor) -> Tensor:
+    lengths = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+    return rows / lengths.where(lengths > _TINY, 1.0)

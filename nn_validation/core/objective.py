@@ -1,11 +1,13 @@
 """What every loss here shares: the meaning of `torch.nn.CrossEntropyLoss`, and the hooks of the training loop.
 
-A loss writes one formula, `Objective.losses`: ℓ(z, c), the loss of an example as if c were its label, for every c.
-Everything else follows from it. With q the target (one-hot, or probabilities; smoothed as torch does) and w the class
-weights, the loss of an example is Σ_c q_c w_c ℓ(z, c). So a margin on the true class under mixed labels is the mixture
-of the losses with each label's own margin. For cross-entropy, ℓ(z, c) = -log softmax(z)_c, this is torch's definition.
+A loss writes one formula, `Objective.losses`: ℓ(z, c), the loss of an example as if c were its label. Everything else
+follows from it. With q the target (one-hot, or probabilities; smoothed as torch does) and w the class weights, the loss
+of an example is Σ_c q_c w_c ℓ(z, c): for cross-entropy, torch's definition. So a margin on the true class under mixed
+labels is the mixture of the losses with each label's own margin.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 from ...theory.core.class_counts import ClassCounts
 from ...theory.core.errors import InputError, nearest
 
-__all__ = ["REDUCTIONS", "Objective", "check_labels", "extremes", "label_log_odds", "softplus"]
+__all__ = ["REDUCTIONS", "Objective", "check_labels", "extremes", "label_log_odds", "pick", "softplus"]
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -44,6 +46,8 @@ class Objective(nn.Module):
     """
 
     weight: Tensor
+    scale: float = 1.0
+    """Factor of the logits at test time, for probabilities."""
 
     def __init__(
         self,
@@ -66,9 +70,12 @@ class Objective(nn.Module):
         if weight is not None:
             self.set_weight(weight)
 
-    def losses(self, logits: Tensor) -> Tensor:
-        """ℓ(z, c) for every class c as the label: logits (..., K) → losses (..., K). A loss overrides this."""
-        return -torch.log_softmax(logits, -1)
+    def losses(self, logits: Tensor, labels: Tensor | None = None) -> Tensor:
+        """ℓ(z, c) of logits (..., K) for every class c as the label, shape (..., K); a loss overrides this.
+
+        With `labels`, those of the labels alone, of the labels' shape (...,); `label_log_odds` and `pick` do both.
+        """
+        return pick(-torch.log_softmax(logits, -1), labels)
 
     def forward(self, logits: Tensor, targets: Tensor, *, normaliser: Any = None) -> Tensor:
         """Return the loss; shapes as in `torch.nn.CrossEntropyLoss`.
@@ -83,15 +90,15 @@ class Objective(nn.Module):
             InputError: for shapes, labels or arguments that do not fit.
         """
         logits, targets = self.prepare(logits, targets)
-        return self.reduce(self.losses(logits), targets, normaliser=normaliser)
+        return self.reduce(partial(self.losses, logits), targets, logits.shape[-1], normaliser=normaliser)
 
     def normaliser(self, targets: Tensor) -> Tensor:
         """What ``mean`` divides by: the labels' sum of weights (ignored ones left out), or the number of examples."""
         if targets.is_floating_point():
             return self.weight.new_tensor(targets.numel() // targets.shape[min(1, targets.dim() - 1)])
         kept, labels = self._kept(targets, self.num_classes)
-        weights = self.weight[labels] if self.num_classes else self.weight.expand(kept.numel()).view(kept.shape)
-        return weights.where(kept, 0.0).sum()
+        weights = pick(self.weight, labels) if self.num_classes else self.weight.expand(kept.numel())
+        return weights.reshape(kept.shape).where(kept, 0.0).sum()
 
     @property
     def num_classes(self) -> int | None:
@@ -162,21 +169,33 @@ class Objective(nn.Module):
             )
         return logits.to(dtype), targets
 
-    def reduce(self, losses: Tensor, targets: Tensor, *, normaliser: Any = None) -> Tensor:
-        """Combine ℓ(z, c), shape (..., K), over classes by targets and weights, then over examples by `reduction`."""
+    def reduce(
+        self, losses: Callable[[Tensor | None], Tensor], targets: Tensor, num_classes: int, *, normaliser: Any = None
+    ) -> Tensor:
+        """Combine ℓ(z, c) over classes by targets and weights, then over examples by `reduction`.
+
+        Args:
+            losses: `losses` of these logits, a function of the labels or None.
+            targets: as `prepare` returns them.
+            num_classes: K.
+            normaliser: see `forward`.
+        """
         if normaliser is not None and self.reduction != "mean":
             raise InputError(f"normaliser goes with reduction 'mean', got {self.reduction!r}; leave it out")
-        K, smoothing = losses.shape[-1], self.label_smoothing
-        weights = self.weight.to(losses.dtype).expand(K)
+        smoothing, weights = self.label_smoothing, self.weight.expand(num_classes)
         if targets.is_floating_point():
-            found = (losses * weights * (targets * (1 - smoothing) + smoothing / K)).sum(-1)
+            found = (losses(None) * weights * (targets * (1 - smoothing) + smoothing / num_classes)).sum(-1)
             own = found.numel()
         else:
-            kept, labels = self._kept(targets, K)
-            found = losses.gather(-1, labels.unsqueeze(-1)).squeeze(-1) * weights[labels]
+            kept, labels = self._kept(targets, num_classes)
+            of_labels = pick(weights, labels)
             if smoothing:
-                found = (1 - smoothing) * found + smoothing / K * (losses * weights).sum(-1)
-            found, own = found.where(kept, 0.0), weights[labels].where(kept, 0.0).sum()
+                each = losses(None)
+                found = (1 - smoothing) * pick(each, labels) * of_labels
+                found = found + smoothing / num_classes * (each * weights).sum(-1)
+            else:
+                found = losses(labels) * of_labels
+            found, own = found.where(kept, 0.0), of_labels.where(kept, 0.0).sum()
         if self.reduction == "none":
             return found
         if self.reduction == "sum":
@@ -200,8 +219,8 @@ class Objective(nn.Module):
         return self
 
 
-def label_log_odds(logits: Tensor) -> Tensor:
-    """z_c - log Σ_{j≠c} e^(z_j) for every class c as the label, shape (..., K): the log-odds of the label.
+def label_log_odds(logits: Tensor, labels: Tensor | None = None) -> Tensor:
+    """Log-odds of the label, z_y - log Σ_{j≠y} e^(z_j): of logits (..., K) and labels (...,), or for every class as y.
 
     Exact and smooth also where one class leads by far. The numpy formula is `theory.core.losses.label_log_odds`.
 
@@ -209,11 +228,23 @@ def label_log_odds(logits: Tensor) -> Tensor:
         >>> label_log_odds(torch.tensor([2.0, 0.0, 0.0]))
         tensor([ 1.3069, -2.1269, -2.1269])
     """
+    if labels is not None:
+        others = logits.scatter(-1, labels.unsqueeze(-1), -torch.inf)
+        return pick(logits, labels) - torch.logsumexp(others, -1)
     lead = logits.argmax(-1, keepdim=True)
     others = torch.softmax(logits, -1).scatter(-1, lead, 0.0)  # at most 1/2, so that log(1 - p) is exact
     rivals = torch.logsumexp(logits, -1, keepdim=True) + torch.log1p(-others)
     rivals = rivals.scatter(-1, lead, torch.logsumexp(logits.scatter(-1, lead, -torch.inf), -1, keepdim=True))
     return logits - rivals
+
+
+def pick(values: Tensor, labels: Tensor | None) -> Tensor:
+    """The label's entry along the last axis: of values (..., K) or constants (K,), labels (...,); all when None."""
+    if labels is None:
+        return values
+    if values.dim() == 1:  # constants; plain indexing fails for the single label of an example under vmap
+        return values.gather(0, labels.reshape(-1)).reshape(labels.shape)
+    return values.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
 
 
 def softplus(values: Tensor) -> Tensor:

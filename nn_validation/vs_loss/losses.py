@@ -8,13 +8,12 @@ Source:
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ...theory.core.class_counts import ClassCounts
 from ...theory.core.errors import InputError
 from ...theory.vs_loss.losses import group_parameters, vs_parameters
-from ..core.objective import Objective, check_labels, label_log_odds, softplus
+from ..core.objective import Objective, check_labels, label_log_odds, pick, softplus
 
 __all__ = ["CDTLoss", "GroupVSLoss", "LALoss", "VSLoss"]
 
@@ -51,9 +50,9 @@ class VSLoss(Objective):
         self._adjustment = adjustment
         self.start_epoch(0, 1)
 
-    def losses(self, logits: Tensor) -> Tensor:
+    def losses(self, logits: Tensor, labels: Tensor | None = None) -> Tensor:
         """See `Objective.losses`."""
-        return -torch.log_softmax(self.delta.to(logits.dtype) * logits + self.iota.to(logits.dtype), -1)
+        return super().losses(self.delta * logits + self.iota, labels)
 
     def start_epoch(self, epoch: int, epochs: int) -> None:
         """Plain cross-entropy for the first `plain_epochs` epochs, VS-loss after them."""
@@ -121,5 +120,9 @@ class GroupVSLoss(Objective):
                 f"got {groups.dtype} of shape {tuple(groups.shape)}"
             )
         groups = check_labels(groups.long(), self.delta.shape[1], "groups")
-        delta, iota = self.delta.to(logits.dtype).T[groups], self.iota.to(logits.dtype).T[groups]
-        return self.reduce(softplus(iota - delta * label_log_odds(logits)), targets, normaliser=normaliser)
+        delta, iota = self.delta.T[groups], self.iota.T[groups]  # (..., K)
+
+        def losses(labels: Tensor | None = None) -> Tensor:
+            return softplus(pick(iota, labels) - pick(delta, labels) * label_log_odds(logits, labels))
+
+        return self.reduce(losses, targets, logits.shape[-1], normaliser=normaliser)
