@@ -1,6 +1,6 @@
 """The best clipped logits as a convex program in cvxpy: the readable oracle of `minimiser`, its answer certified."""
 
-from typing import Any
+from typing import Any, cast
 
 import cvxpy as cp
 import numpy as np
@@ -30,8 +30,8 @@ def clipped_program(posterior: np.ndarray, max_norm: float, *, norm: float = 2.0
         (array([ 0.057,  0.023, -0.079]), True)
     """
     require_clip(max_norm, norm)
-    z = cp.Variable(len(posterior))
-    size: Any = cp.norm_inf(z) if norm == np.inf else cp.norm1(z) if norm == 1 else cp.pnorm(z, norm)
+    z, p = cp.Variable(len(posterior)), cast(Any, norm)
+    size: Any = cp.norm_inf(z) if norm == np.inf else cp.norm1(z) if norm == 1 else cp.pnorm(z, p)
     objective = cp.Minimize(cp.log_sum_exp(z) - np.asarray(posterior, dtype=float) @ z)
     certificate = solve(cp.Problem(objective, [size <= max_norm]), tolerance=_TOLERANCE)
     assert z.value is not None  # solve() raises unless the problem was solved
