@@ -40,12 +40,13 @@ def exponent(alpha: float) -> float:
     return float((alpha - 1) / alpha) if alpha < np.inf else 1.0  # the difference first: α near 1 loses no digit
 
 
-def alpha_of_log(log_probability: Any, alpha: float) -> np.ndarray:
+def alpha_of_log(log_probability: Any, alpha: float, *, max_weight: float = np.inf) -> np.ndarray:
     """The loss (1 - p^u) / u of log p, as accurately as log p allows, for every α and p.
 
     Args:
         log_probability: log p <= 0, any shape; -inf is allowed.
         alpha: α in (0, ∞].
+        max_weight: W > 1. For α < 1 the loss continues linearly in log p where its weight p^u exceeds W.
 
     Returns:
         The loss, of the same shape: 0 at p = 1, at p = 0 infinite for α <= 1 and 1/u above.
@@ -61,8 +62,14 @@ def alpha_of_log(log_probability: Any, alpha: float) -> np.ndarray:
     log_p = np.asarray(log_probability, dtype=float)
     if np.isnan(log_p).any() or (log_p > 0).any():
         raise InputError(f"log p must be <= 0, got {log_p[~(log_p <= 0)].ravel()[:3].tolist()}; use log_softmax")
+    if not max_weight > 1:
+        raise InputError(f"max_weight must be > 1, got {max_weight!r}; inf leaves the loss as it is")
+    if u == 0:
+        return -log_p + 0.0
+    power, largest = u * log_p, np.log(max_weight)
     with np.errstate(over="ignore"):  # an infinite loss is the right answer
-        return -log_p + 0.0 if u == 0 else -np.expm1(u * log_p) / u + 0.0
+        beyond = max_weight * np.maximum(power - largest, 0.0) if u < 0 and largest < np.inf else 0.0
+        return -(np.expm1(np.minimum(power, largest)) + beyond) / u + 0.0
 
 
 def alpha_loss(probability: Any, alpha: float) -> np.ndarray:
@@ -122,13 +129,14 @@ def initial_weight(num_classes: int, alpha: float) -> float:
     return float(gradient_weight(1 / num_classes, alpha))
 
 
-def alpha_softmax_loss(logits: Any, labels: Any, alpha: float) -> np.ndarray:
+def alpha_softmax_loss(logits: Any, labels: Any, alpha: float, *, max_weight: float = np.inf) -> np.ndarray:
     """α-loss of the softmax probabilities, shape (N,).
 
     Args:
         logits: shape (N, K).
         labels: integers in 0..K-1, shape (N,).
         alpha: α in (0, ∞].
+        max_weight: see `alpha_of_log`.
 
     Raises:
         InputError: for shapes that do not match, labels outside 0..K-1, or α outside (0, ∞].
@@ -138,7 +146,8 @@ def alpha_softmax_loss(logits: Any, labels: Any, alpha: float) -> np.ndarray:
         array([0.5858, 2.    ])
     """
     logits, labels = _checked(logits, labels)
-    return alpha_of_log(np.minimum(_of_label(log_softmax(logits, axis=1), labels), 0.0), alpha)
+    log_p = np.minimum(_of_label(log_softmax(logits, axis=1), labels), 0.0)
+    return alpha_of_log(log_p, alpha, max_weight=max_weight)
 
 
 def alpha_gradient(logits: Any, labels: Any, alpha: float) -> np.ndarray:
