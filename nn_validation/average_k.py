@@ -1,7 +1,7 @@
 """Average-K and top-K as predictors of label sets, on any score matrix or classifier, and the metrics of such sets.
 
-Average-K takes scores that are comparable across inputs: probabilities, log-probabilities, one-versus-all scores as they
-are. Logits of a softmax are not, and a temperature changes its sets (claim ``average_k.temperature_invariance``).
+Average-K takes scores that are comparable across inputs: probabilities, log-probabilities, one-versus-all scores as
+they are. Logits of a softmax are not, and a temperature changes its sets (claim ``average_k.temperature_invariance``).
 
 Source:
     Lorieul, Joly, Shasha (2021), arXiv:2112.08851; ties and non-empty sets as in `tailbound.theory.average_k`.

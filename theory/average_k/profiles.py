@@ -1,13 +1,26 @@
-"""Profiles of ambiguity whose errors have a closed form: two levels, and the uniform law on the simplex."""
+"""Profiles of ambiguity: two levels and the uniform law on the simplex, both in closed form, and geometric ones."""
 
 from fractions import Fraction
 
 import numpy as np
 
-from ..core.errors import InputError, require_in
+from ..core.errors import InputError, require_in, require_positive
 from .rules import AmbiguityProfile, Errors
 
-__all__ = ["two_level_errors", "two_level_profile", "uniform_errors", "uniform_size_variance"]
+__all__ = ["geometric_profile", "two_level_errors", "two_level_profile", "uniform_errors", "uniform_size_variance"]
+
+
+def geometric_profile(ratios, num_classes: int) -> AmbiguityProfile:
+    """Equally likely inputs with η_(j) ∝ r^j, one for each ratio r in (0, 1].
+
+    Example:
+        >>> geometric_profile([1.0, 0.5], 2).probabilities.round(3)
+        array([[0.5  , 0.5  ],
+               [0.667, 0.333]])
+    """
+    require_positive(ratios, "ratios")
+    eta = np.asarray(ratios, dtype=float)[:, None] ** np.arange(num_classes)
+    return AmbiguityProfile(eta / eta.sum(axis=1, keepdims=True))
 
 
 def two_level_profile(hard_fraction, num_labels: int, num_classes: int) -> AmbiguityProfile:

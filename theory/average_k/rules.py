@@ -246,14 +246,17 @@ def gain(profile: AmbiguityProfile, size: int, level) -> Any:
 def crowding(profile: AmbiguityProfile, size: int) -> Any:
     """b = P(the average-K set is larger than K), where the ties of an input enter all at once or not at all.
 
+    At the threshold 0 they stay out: a label of probability 0 gains nothing.
+
     Example:
         >>> crowding(AmbiguityProfile([[0.5, 0.5, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25]]), 1)
         np.float64(0.5)
     """
     eta = profile.probabilities
     threshold = average_k_threshold(eta, size, profile.weights)
-    above, within = (eta > threshold.value).sum(axis=1), (eta >= threshold.value).sum(axis=1)
-    return (profile.weights * ((above > size) + ((within > size) & (above <= size)) * threshold.tie_fraction)).sum()
+    entering = threshold.tie_fraction if threshold.value > 0 else 0
+    above, within = ((eta > threshold.value).sum(axis=1) > size), ((eta >= threshold.value).sum(axis=1) > size)
+    return (profile.weights * (above + (within & ~above) * entering)).sum()
 
 
 def gain_limit(crowded) -> Any:

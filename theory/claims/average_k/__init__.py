@@ -1,4 +1,4 @@
-"""Average-K's statements, by subject: the optimal rule, its gain over top-K, plug-in regret, its scores, public code."""
+"""Average-K's statements, by subject: the optimal rule, its gain, plug-in regret, the scores it needs, public code."""
 
 from . import gains, regrets, released, rules, scores
 

@@ -211,7 +211,7 @@ def gain_bound(limit=QUARTER, factor=1):
             K / J * (1 - b * J / K) ** 2,
         )
         .nonnegative(
-            "the mean of J over all inputs is K, so b R = K - slack, and the tangents add up to at most b (1 - b)",
+            "the mean of J over all inputs is at most K, so b R = K - slack; the tangents add up to at most b (1 - b)",
             sp.Rational(factor) * b * (1 - b) - b * tangent.subs(J, (K - slack) / b),
         )
         .nonnegative(
