@@ -1,9 +1,11 @@
 """``tailbound train``: trains methods on long-tailed images; a killed run goes on from its checkpoint."""
 
 import json
+import signal
 import sys
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from typing import Annotated, Any
 
 import typer
@@ -72,7 +74,7 @@ def train(
         "protocol": protocol or ("digits" if small else "fast"),
         "changes": _changes(change or []),
         "profile": profile,
-        "imbalance_ratio": ratio or (_DIGITS_RATIO if small else _RATIO),
+        "imbalance_ratio": ratio if ratio is not None else _DIGITS_RATIO if small else _RATIO,
         "largest": largest,
         "subset_seed": subset,
         "mixed_precision": mixed_precision,
@@ -80,13 +82,14 @@ def train(
         "out": out,
         "keep_weights": keep_weights,
     }
-    work = [Job(method=each, seed=number, **settings) for number in (seed or [0]) for each in methods]
+    asked = dict.fromkeys((number, each) for number in (seed or [0]) for each in methods)
+    work = [Job(method=each, seed=number, **settings) for number, each in asked]
     for job in work:
-        _ = job.run  # bad settings are told before anything is trained
+        job.check(device)  # bad settings are told before anything is trained
     done: list[dict[str, Any]] = []
     try:
-        with progress_bar("epochs") as progress:
-            for job, (path, record, new) in _work_off(work, device, jobs, progress):
+        with progress_bar("epochs") as progress, closing(_work_off(work, device, jobs, progress)) as results:
+            for job, (path, record, new) in results:
                 done.append(_summary(job, str(path), record, new))
                 if not as_json:
                     print(_line(done[-1]), flush=True)
@@ -102,10 +105,9 @@ def train(
 
 
 def _work_off(work: list, device: str, jobs: int, progress):
-    """Run the jobs, several at a time where asked; yield each with its result. Checks the data first."""
+    """Run the jobs, several at a time where asked; yield each with its result."""
     from ..nn_validation.core.runs import run_job
 
-    work[0].data()
     total = sum(job.run.protocol.epochs for job in work)
     if jobs == 1 or len(work) == 1:
         before = 0
@@ -122,7 +124,13 @@ def _work_off(work: list, device: str, jobs: int, progress):
     counted: dict[int, int] = {}
     pool = ProcessPoolExecutor(min(jobs, len(work)), context, initializer=_start_worker, initargs=(epochs, jobs))
     try:
-        running = {pool.submit(_run_in_worker, number, job, device): job for number, job in enumerate(work)}
+        heard = signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # workers are born deaf to Ctrl-C, which the parent answers
+        try:
+            running = {pool.submit(_run_in_worker, number, job, device): job for number, job in enumerate(work)}
+        finally:
+            signal.signal(signal.SIGINT, heard)
         while running:
             finished, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
             while not epochs.empty():
@@ -144,16 +152,23 @@ _epochs: Any = None
 
 
 def _start_worker(epochs, jobs: int) -> None:
-    """Leave Ctrl-C to the parent, take a share of the cores."""
+    """Leave Ctrl-C to the parent, end with it, take a share of the cores."""
     import os
-    import signal
+    from multiprocessing import parent_process
+    from multiprocessing.connection import wait
+    from threading import Thread
 
     import torch
+
+    def end_with_parent(parent) -> None:
+        wait([parent.sentinel])
+        os._exit(1)
 
     global _epochs
     _epochs = epochs
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
+    Thread(target=end_with_parent, args=(parent_process(),), daemon=True).start()
+    torch.set_num_threads(min(torch.get_num_threads(), max(1, (os.cpu_count() or 1) // jobs)))
 
 
 def _run_in_worker(number: int, job, device: str):
@@ -178,8 +193,8 @@ def _changes(settings: list[str]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    if text in ("true", "false"):
-        return text == "true"
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
     for read in (int, float):
         try:
             return read(text)

@@ -31,10 +31,22 @@ _TEST_DIGITS, _VALIDATION = 60, 100
 
 @dataclass(frozen=True)
 class Split:
-    """Images, uint8 (N, H, W, C), and labels, int64 (N,)."""
+    """Images, uint8 (N, H, W, C), and labels, int64 (N,).
+
+    Raises:
+        InputError: for arrays of another kind or shape.
+    """
 
     images: np.ndarray
     labels: np.ndarray
+
+    def __post_init__(self):
+        images, labels = self.images, self.labels
+        if images.dtype != np.uint8 or images.ndim != 4 or labels.dtype != np.int64 or labels.shape != images.shape[:1]:
+            raise InputError(
+                "a split has uint8 images (N, H, W, C) and int64 labels (N,), "
+                f"got {images.dtype} {images.shape} and {labels.dtype} {labels.shape}"
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -54,6 +66,9 @@ class ImageData:
         mean: of each channel, in [0, 1].
         std: of each channel.
         indices: of `train` in the official training set.
+
+    Raises:
+        InputError: for labels outside 0..K-1.
     """
 
     name: str
@@ -64,6 +79,16 @@ class ImageData:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     indices: np.ndarray
+
+    def __post_init__(self):
+        for part in ("train", "validation", "test"):
+            labels = getattr(self, part).labels
+            outside = np.unique(labels[(labels < 0) | (labels >= self.num_classes)])
+            if len(outside):
+                raise InputError(
+                    f"labels must lie in 0..{self.num_classes - 1}, but {self.name}'s {part} images have "
+                    f"{outside[:5].tolist()}; name every class, or correct the labels"
+                )
 
     @property
     def num_classes(self) -> int:
@@ -110,6 +135,12 @@ def load_images(
     largest = _LARGEST.get(name, int(available.min())) if largest is None else largest
     if profile not in PROFILES:
         raise InputError(f"unknown profile {profile!r}; known: {', '.join(PROFILES)}")
+    if subset_seed is not None and subset_seed < 0:
+        raise InputError(f"the subset's seed must be a whole number >= 0, got {subset_seed}")
+    if profile != "balanced" and imbalance_ratio > largest >= 1:
+        raise InputError(
+            f"imbalance_ratio must be at most the largest count {largest}, or a class is empty; got {imbalance_ratio:g}"
+        )
     if profile == "balanced":
         counts = ClassCounts((largest,) * K)
     else:
@@ -163,6 +194,8 @@ class Batches:
     """
 
     def __init__(self, split: Split, data: ImageData, device: torch.device, *, padding: int = 0, flip: bool = False):
+        if not 0 <= padding <= min(split.images.shape[1:3]):
+            raise InputError(f"padding must be at most the images' side, {min(split.images.shape[1:3])}, got {padding}")
         around = ((0, 0), (padding, padding), (padding, padding), (0, 0))
         self.images = torch.from_numpy(np.pad(split.images, around)).to(device)
         self.labels = torch.from_numpy(split.labels).to(device)

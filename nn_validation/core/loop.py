@@ -8,128 +8,36 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from ...theory.core.errors import InputError, nearest, require_in, require_positive
+from ...theory.core.errors import InputError
 from ..methods import Method, method
 from .checkpoints import load_checkpoint, save_checkpoint
 from .images import Batches, ImageData
 from .measures import balanced_error, calibration_error, class_accuracy, label_margins, margin_profile
 from .model import CifarResNet
+from .protocols import PROTOCOLS, Protocol, Run, protocol
 
-__all__ = ["PROTOCOLS", "Outputs", "Protocol", "Run", "build_model", "outputs", "pick_device", "protocol", "train"]
+__all__ = [
+    "PROTOCOLS",
+    "Outputs",
+    "Protocol",
+    "Run",
+    "build_model",
+    "check",
+    "outputs",
+    "pick_device",
+    "protocol",
+    "train",
+]
 
 _EVALUATION_BATCH = 1000
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How long and how fast to train.
-
-    Args:
-        depth: of `CifarResNet`.
-        width: of its first stage.
-        epochs: passes over the training set.
-        batch_size: examples a step.
-        learning_rate: the largest rate.
-        warmup: epochs of linear warm-up; epoch e (from 0) has the rate times (e + 1) / warmup.
-        decay: ``step`` multiplies by 0.01 at `drops`, ``cosine`` and ``linear`` fall to 0 after the warm-up.
-        drops: epochs of the steps.
-        momentum: of SGD.
-        nesterov: Nesterov's form of it.
-        weight_decay: of all parameters.
-        padding: of the random crops, pixels.
-        flip: mirror every second image.
-        evaluate_every: epochs between evaluations on validation and test images; the last `evaluate_every` epochs and
-            the last one are always evaluated.
-    """
-
-    depth: int = 32
-    width: int = 16
-    epochs: int = 200
-    batch_size: int = 128
-    learning_rate: float = 0.1
-    warmup: int = 5
-    decay: Literal["step", "cosine", "linear"] = "step"
-    drops: tuple[int, ...] = (160, 180)
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 2e-4
-    padding: int = 4
-    flip: bool = True
-    evaluate_every: int = 5
-
-    def __post_init__(self):
-        for name in ("epochs", "batch_size", "evaluate_every", "width"):
-            if not (isinstance(getattr(self, name), int) and getattr(self, name) >= 1):
-                raise InputError(f"{name} must be a whole number >= 1, got {getattr(self, name)!r}")
-        require_positive(self.learning_rate, "learning_rate")
-        require_in(self.momentum, "momentum", 0, 1)
-        require_in(self.weight_decay, "weight_decay", 0, 1)
-        if self.decay not in ("step", "cosine", "linear"):
-            raise InputError(f"decay must be 'step', 'cosine' or 'linear', got {self.decay!r}")
-
-    def rate(self, epoch: int) -> float:
-        """Learning rate of an epoch (from 0).
-
-        Example:
-            >>> [round(Protocol().rate(epoch), 6) for epoch in (0, 4, 159, 160, 180)]
-            [0.02, 0.1, 0.1, 0.001, 1e-05]
-        """
-        if epoch < self.warmup:
-            return self.learning_rate * (epoch + 1) / self.warmup
-        if self.decay == "step":
-            return self.learning_rate * 0.01 ** sum(epoch >= drop for drop in self.drops)
-        left = 1 - (epoch - self.warmup) / max(self.epochs - self.warmup, 1)
-        return self.learning_rate * (left if self.decay == "linear" else (1 - math.cos(math.pi * left)) / 2)
-
-    def evaluated(self, epoch: int) -> bool:
-        """Whether validation and test images are looked at after this epoch."""
-        return (epoch + 1) % self.evaluate_every == 0 or epoch + 1 == self.epochs
-
-
-PROTOCOLS = {
-    "paper": Protocol(),
-    "fast": Protocol(depth=20, epochs=30, warmup=2, drops=(24, 27), evaluate_every=3),
-    "digits": Protocol(depth=8, epochs=40, batch_size=32, warmup=2, drops=(32, 36), padding=1, flip=False),
-}
-"""``paper``: Cao et al. (2019), Sec. 4 and released code, for CIFAR. The others: chosen on validation images."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """Everything a record depends on.
-
-    Args:
-        method: as `methods.method` reads it.
-        protocol: how to train.
-        seed: of weights, order and augmentation, >= 0.
-        mixed_precision: bfloat16 where the hardware computes in it.
-        compiled: use `torch.compile`.
-    """
-
-    method: str
-    protocol: Protocol = field(default_factory=Protocol)
-    seed: int = 0
-    mixed_precision: bool = True
-    compiled: bool = False
-
-    def __post_init__(self):
-        method(self.method)
-        if not (isinstance(self.seed, int) and 0 <= self.seed < 2**31):
-            raise InputError(f"seed must be a whole number in 0..2**31 - 1, got {self.seed!r}")
-
-    def plain(self) -> dict[str, Any]:
-        """Return plain data."""
-        plain = asdict(self)
-        plain["protocol"]["drops"] = list(self.protocol.drops)
-        return plain
 
 
 @dataclass(frozen=True)
@@ -164,7 +72,8 @@ def train(
     Raises:
         InputError: for settings that do not fit the data or the device, a checkpoint that is damaged or of another run,
             or a device without enough memory.
-        ArithmeticError: when the loss is no longer finite; the message names epoch, batch and likely cause.
+        ArithmeticError: when the loss is no longer finite; the message names epoch, batch and likely cause. The
+            checkpoint of the epoch before it stays.
     """
     place, protocol, chosen = pick_device(device), run.protocol, method(run.method)
     counts = data.class_counts
@@ -180,7 +89,8 @@ def train(
             foreach=True,
         )
         training = Batches(data.train, data, place, padding=protocol.padding, flip=protocol.flip)
-        seen = {name: Batches(getattr(data, name), data, place) for name in ("train", "validation", "test")}
+        splits = {"train": data.train, "validation": data.validation, "test": data.test}
+        seen = {name: Batches(split, data, place) for name, split in splits.items() if len(split)}
         identity = {"run": run.plain(), "digests": data.digests, "counts": list(counts.counts)}
         curves: list[dict[str, Any]] = []
         if checkpoint is not None and checkpoint.exists():
@@ -193,7 +103,7 @@ def train(
             row = _epoch(run, chosen, forward, objective, optimiser, training, epoch, counts, half=half)
             row["seconds"] = round(time.perf_counter() - start, 3)
             if protocol.evaluated(epoch):
-                for name in ("validation", "test"):
+                for name in [name for name in seen if name != "train"]:
                     out = outputs(model, seen[name], half=half)
                     row[f"{name}_accuracy"] = _rounded(class_accuracy(out.logits, out.labels))
             objective.end_epoch(row)
@@ -202,6 +112,20 @@ def train(
                 save_checkpoint(checkpoint, identity, model, optimiser, curves)
         progress(protocol.epochs, protocol.epochs)
         return _measure(model, objective, seen, curves, half=half), model
+
+
+def check(run: Run, data: ImageData, device: str = "auto") -> None:
+    """Raise what `train` would raise at its start for settings that do not fit each other, the data or the device.
+
+    Raises:
+        InputError: as `train`.
+    """
+    chosen, counts, epochs = method(run.method), data.class_counts, run.protocol.epochs
+    with _telling_memory(pick_device(device), run.protocol.batch_size):
+        chosen.objective(counts)
+        chosen.schedule.class_weights(counts, epochs - 1, epochs=epochs)
+        chosen.schedule.sampling_weights(counts, epochs - 1, epochs=epochs)
+        build_model(run, data)
 
 
 def build_model(run: Run, data: ImageData) -> CifarResNet:
@@ -227,7 +151,10 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+    except RuntimeError:
+        raise InputError(f"unknown device {name!r}; pass auto, cpu, cuda, cuda:1 or mps") from None
+    try:
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise InputError(f"device {name!r} cannot be used ({reason}); pass cpu, or auto for what is there") from None
@@ -235,7 +162,11 @@ def pick_device(name: str) -> torch.device:
 
 
 def outputs(model: Any, batches: Batches, *, half: bool = False) -> Outputs:
-    """Features and logits of all images of a split, not augmented, the model in evaluation mode."""
+    """Features and logits of all images of a split, not augmented, the model in evaluation mode.
+
+    Raises:
+        ArithmeticError: if a logit is not finite.
+    """
     model.eval()
     features, logits = [], []
     with torch.inference_mode():
@@ -245,7 +176,10 @@ def outputs(model: Any, batches: Batches, *, half: bool = False) -> Outputs:
             features.append(found.float())
             logits.append(model.head(features[-1]))
     model.train()
-    return Outputs(torch.cat(features).cpu().numpy(), torch.cat(logits).cpu().numpy(), batches.labels.cpu().numpy())
+    found = Outputs(torch.cat(features).cpu().numpy(), torch.cat(logits).cpu().numpy(), batches.labels.cpu().numpy())
+    if not np.isfinite(found.logits).all():
+        raise ArithmeticError("the network's logits are not finite; its weights have run away: lower the learning rate")
+    return found
 
 
 def _epoch(
@@ -314,7 +248,7 @@ def _epoch(
 
 
 def _measure(model: Any, objective: Any, seen: dict[str, Batches], curves: list[dict], *, half: bool) -> dict[str, Any]:
-    """Measure the last epoch; find the epoch that the validation images prefer.
+    """Measure the last epoch; find the epoch that the validation images prefer, the last where there are none.
 
     Margins are the label's logit minus the largest other, in cosines for a cosine head; for a linear one divided by
     |W|_F times the root mean square of the features' norms, both over the training set.
@@ -337,10 +271,10 @@ def _measure(model: Any, objective: Any, seen: dict[str, Batches], curves: list[
             splits[name]["margins"] = margin_profile(margins, out.labels, out.logits.shape[1])
     validated = [row for row in curves if "validation_accuracy" in row]
     errors = [balanced_error(np.array(row["validation_accuracy"], dtype=float)) for row in validated]
-    best = validated[int(np.argmin(errors))]
+    best = validated[int(np.argmin(errors))] if errors else curves[-1]
     selected = {
         "epoch": best["epoch"],
-        "validation_error": min(errors),
+        "validation_error": min(errors, default=None),
         "class_accuracy": best["test_accuracy"],
         "balanced_error": balanced_error(np.array(best["test_accuracy"], dtype=float)),
     }
@@ -377,18 +311,11 @@ def _has_bfloat16(device: torch.device) -> bool:
 def _telling_memory(device: torch.device, batch_size: int):
     try:
         yield
-    except torch.OutOfMemoryError:
+    except (MemoryError, RuntimeError) as error:  # torch's own error for an accelerator is a RuntimeError too
+        told = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+        if not told:
+            raise
         raise InputError(
-            f"out of memory on {device} with batches of {batch_size}; pass a smaller batch_size, or device cpu"
+            f"out of memory on {device} with batches of {batch_size}; pass a smaller batch_size or network"
+            + (", or device cpu" if device.type != "cpu" else "")
         ) from None
-
-
-def protocol(name: str, **changes: Any) -> Protocol:
-    """Return a protocol of `PROTOCOLS` by name, with some settings changed."""
-    if name not in PROTOCOLS:
-        raise InputError(f"unknown protocol {name!r}; {nearest(name, PROTOCOLS)}")
-    known = asdict(PROTOCOLS[name])
-    for key in changes:
-        if key not in known:
-            raise InputError(f"protocol {name!r} has no setting {key!r}; {nearest(key, known)}")
-    return Protocol(**known | changes)

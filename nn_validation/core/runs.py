@@ -22,7 +22,7 @@ import torch
 from ...sims.core.files import replace_files
 from ...theory.core.errors import InputError
 from .images import ImageData, load_images
-from .loop import Run, pick_device, protocol, train
+from .loop import Run, check, pick_device, protocol, train
 from .records import FORMAT, read_record
 
 __all__ = ["Job", "run_job"]
@@ -75,7 +75,7 @@ class Job:
         words = [self.method, "--data", self.source, "--protocol", self.protocol, "--seed", str(self.seed)]
         for key, value in self.changes.items():
             words += ["--set", f"{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}"]
-        words += ["--profile", self.profile, "--ratio", f"{self.imbalance_ratio:g}"]
+        words += ["--profile", self.profile, "--ratio", f"{self.imbalance_ratio:.12g}"]
         words += ["--largest", str(self.largest)] if self.largest is not None else []
         words += ["--subset", str(self.subset_seed)] if self.subset_seed is not None else []
         words += ["--no-mixed-precision"] * (not self.mixed_precision) + ["--compile"] * self.compiled
@@ -85,11 +85,15 @@ class Job:
         """Its images; those of the last job are kept in memory."""
         return _load(self.source, self.profile, self.imbalance_ratio, self.largest, self.subset_seed)
 
+    def check(self, device: str = "auto") -> None:
+        """Raise now what `run_job` would raise before its first epoch for settings that do not fit."""
+        check(self.run, self.data(), device)
+
     def path(self, data_name: str) -> Path:
         """Where its record goes."""
         settings = [self.protocol, *(f"{key}={str(value).strip('(),')}" for key, value in self.changes.items())]
         settings += ["float32"] * (not self.mixed_precision) + ["compiled"] * self.compiled
-        profile = self.profile if self.profile == "balanced" else f"{self.profile}-{self.imbalance_ratio:g}"
+        profile = self.profile if self.profile == "balanced" else f"{self.profile}-{self.imbalance_ratio:.12g}"
         profile += "" if self.largest is None else f"-largest-{self.largest}"
         profile += "" if self.subset_seed is None else f"-subset-{self.subset_seed}"
         names = (data_name, profile, "_".join(settings), f"{self.method}-seed{self.seed}.json")
@@ -146,6 +150,8 @@ def run_job(
         replace_files({path: (json.dumps(record, separators=(",", ":")) + "\n").encode()})
         if not job.keep_weights:
             checkpoint.unlink(missing_ok=True)
+        for leftover in path.parent.glob(f".{checkpoint.name}.*.part"):  # of a process killed while it wrote
+            leftover.unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(f"{path}: cannot be written ({reason}); name a folder that can be, with --out") from None
