@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
+from tailbound.nn_validation.alpha_loss import AlphaLoss  # noqa: E402
 from tailbound.nn_validation.baselines import (  # noqa: E402
     ClassBalancedCrossEntropy,
     CrossEntropy,
@@ -29,14 +30,17 @@ from tailbound.nn_validation.core.heads import NormedLinear  # noqa: E402
 from tailbound.nn_validation.core.objective import Objective, label_log_odds  # noqa: E402
 from tailbound.nn_validation.estimator import NetworkClassifier  # noqa: E402
 from tailbound.nn_validation.ldam import LDAMLoss  # noqa: E402
+from tailbound.nn_validation.logit_clip import LogitClip  # noqa: E402
 from tailbound.nn_validation.trainer import compute_loss_func  # noqa: E402
 from tailbound.nn_validation.vs_loss.losses import CDTLoss, GroupVSLoss, LALoss, VSLoss  # noqa: E402
+from tailbound.theory.alpha_loss.losses import alpha_softmax_loss  # noqa: E402
 from tailbound.theory.core.class_counts import ClassCounts  # noqa: E402
 from tailbound.theory.core.errors import InputError  # noqa: E402
 from tailbound.theory.core.losses import cross_entropy, focal_loss  # noqa: E402
 from tailbound.theory.ldam.losses import ldam_loss  # noqa: E402
 from tailbound.theory.ldam.margins import class_margins  # noqa: E402
 from tailbound.theory.ldam.weights import class_weights  # noqa: E402
+from tailbound.theory.logit_clip.clip import clip_logits  # noqa: E402
 from tailbound.theory.vs_loss.losses import (  # noqa: E402
     group_parameters,
     group_vs_loss,
@@ -74,6 +78,19 @@ def of_vs(**settings):
     return lambda z, y, g: vs_loss(z, y, vs_parameters(COUNTS, **settings))
 
 
+def of_alpha(alpha):
+    return Case(
+        partial(AlphaLoss, COUNTS, alpha=alpha), lambda z, y, g: alpha_softmax_loss(z, y, alpha, max_weight=1e4)
+    )
+
+
+def of_clip(inner, formula, norm):
+    return Case(
+        lambda **options: LogitClip(inner(COUNTS, **options), 1.5, norm=norm),
+        lambda z, y, g: formula(clip_logits(z, 1.5, norm=norm), y),
+    )
+
+
 def plain(z, y, g):
     return cross_entropy(z, y)
 
@@ -104,11 +121,16 @@ LOSSES = {
         lambda z, y, g: group_vs_loss(z, y, g, group_parameters(CELLS, gamma=0.3, tau=0.7)),
     ),
 }
+LOSSES |= {f"alpha {alpha:g}": of_alpha(alpha) for alpha in (0.7, 1 + 1e-7, 2.0, np.inf)}
+LOSSES |= {f"clip {norm:g}": of_clip(CrossEntropy, cross_entropy, norm) for norm in (1.0, 1.5, 2.0, np.inf)}
+LOSSES["clip of focal"] = of_clip(partial(FocalLoss, focusing=2.0), partial(focal_loss, focusing=2.0), 2.0)
 NEUTRAL = {
     "ce": CrossEntropy,
     "ce with counts": partial(CrossEntropy, COUNTS),
     "objective": Objective,
     "focal": partial(FocalLoss, focusing=0.0),
+    "alpha 1": partial(AlphaLoss, alpha=1.0),
+    "clip, far": lambda **options: LogitClip(CrossEntropy(COUNTS, **options), 1e6),
     "ldam": partial(LDAMLoss, COUNTS, max_margin=0.0, scale=1.0),
     "la": partial(LALoss, COUNTS, tau=0.0),
     "cdt": partial(CDTLoss, COUNTS, gamma=0.0),

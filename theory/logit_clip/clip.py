@@ -1,9 +1,10 @@
 """The clipped logits, the cross-entropy behind them and its gradient; what the released code computes."""
 
 import numpy as np
-from scipy.special import log_softmax
+from scipy.special import softmax
 
 from ..core.errors import InputError, require_positive
+from ..core.losses import check_batch, cross_entropy
 
 __all__ = ["clip_logits", "clipped_cross_entropy", "clipped_gradient", "released_clip", "require_clip"]
 
@@ -40,8 +41,7 @@ def clipped_cross_entropy(logits: np.ndarray, labels: np.ndarray, max_norm: floa
         >>> clipped_cross_entropy(np.array([[100.0, 0.0]]), np.array([1]), 2.0).round(3)
         array([2.127])
     """
-    clipped = _log_probabilities(logits, labels, max_norm, norm)
-    return -clipped[np.arange(len(labels)), labels]
+    return cross_entropy(clip_logits(logits, max_norm, norm=norm), labels)
 
 
 def clipped_gradient(logits: np.ndarray, labels: np.ndarray, max_norm: float, *, norm: float = 2.0) -> np.ndarray:
@@ -56,8 +56,8 @@ def clipped_gradient(logits: np.ndarray, labels: np.ndarray, max_norm: float, *,
         >>> gradient.round(4), abs(gradient @ z.T).max() < 1e-15
         (array([[-0.1241,  0.0931,  0.0396]]), np.True_)
     """
-    logits = np.asarray(logits, dtype=float)
-    residual = np.exp(_log_probabilities(logits, labels, max_norm, norm))
+    logits, labels = check_batch(logits, labels)
+    residual = softmax(clip_logits(logits, max_norm, norm=norm), axis=1)
     residual[np.arange(len(labels)), labels] -= 1
     shrinkage = _shrinkage(logits, max_norm, norm)
     unit = logits / np.maximum(_norms(logits, norm), np.finfo(float).tiny)
@@ -91,15 +91,6 @@ def require_clip(max_norm: float, norm: float, num_classes: int = 2) -> None:
         raise InputError(f"norm must lie in [1, inf], got {norm!r}")
     if not (isinstance(num_classes, int | np.integer) and num_classes >= 2):
         raise InputError(f"num_classes must be a whole number >= 2, got {num_classes!r}")
-
-
-def _log_probabilities(logits, labels, max_norm, norm) -> np.ndarray:
-    logits, labels = np.asarray(logits, dtype=float), np.asarray(labels)
-    if logits.ndim != 2 or labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
-        raise InputError(f"logits (N, K) and integer labels (N,) must agree, got {logits.shape} and {labels.shape}")
-    if len(labels) and not (0 <= labels.min() and labels.max() < logits.shape[1]):
-        raise InputError(f"labels must lie in 0..{logits.shape[1] - 1}, got {np.unique(labels)[:5].tolist()}")
-    return log_softmax(clip_logits(logits, max_norm, norm=norm), axis=1)
 
 
 def _norms(logits: np.ndarray, norm: float) -> np.ndarray:
