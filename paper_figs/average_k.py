@@ -197,7 +197,8 @@ def estimated_profiles(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFra
     """What average-2 gains over top-2 when the probabilities come from a few labels of each input.
 
     Left: error of top-2 minus that of average-2 with the same estimates, and with the true probabilities (lines).
-    Right: the regrets of both rules. 400 inputs, 10 labels; the estimate adds 1/10 to each count.
+    Right: the regrets of both rules on two of the profiles. 400 inputs, 10 labels;
+    the estimate adds 1/10 to each count.
     """
     rows = matching(rows, size=2)
     keys = ["profile", "labels_per_input"]
@@ -209,21 +210,21 @@ def estimated_profiles(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFra
         part = matching(optimal, profile=name)
         left.plot(part.labels_per_input, part["mean"], **dashes(line))
         error_bars(left, "labels_per_input", matching(gains, profile=name), line, label=label)
-    for rule, filled in (("top", "none"), ("average", None)):
+    for rule, filled in (("average", None), ("top", "white")):
         for name in ("uniform", "mixed"):
             shown = LINES[list(_PROFILE_NAMES).index(name)]
             part = matching(regrets[rule], profile=name)
             look = {"markerfacecolor": filled} if filled else {}
-            text = f"{_PROFILE_NAMES[name]}, {rule}-K"
-            error_bars(right, "labels_per_input", part, shown, label=text, **look)
-    left.set(xscale="log", xlabel="labels an input", ylabel="gain over top-2", ylim=(-0.01, 0.16))
-    right.set(xscale="log", yscale="log", xlabel="labels an input", ylabel="regret", ylim=(5e-4, 1))
+            right.plot(part.labels_per_input, part["mean"], color=shown["color"], linewidth=0.6)
+            error_bars(right, "labels_per_input", part, shown, **look)
+    left.set(xscale="log", xlabel="labels an input", ylabel="gain over top-2", ylim=(-0.01, 0.11))
+    right.set(xscale="log", yscale="log", xlabel="labels an input", ylabel="regret", ylim=(5e-4, 0.3))
     for ax in (left, right):
         plain_ticks(ax.xaxis, (3, 10, 30, 100, 300, 1000))
-    plain_ticks(right.yaxis, (0.001, 0.01, 0.1, 1))
+    plain_ticks(right.yaxis, (0.001, 0.01, 0.1))
     handles, _ = left.get_legend_handles_labels()
-    left.legend(handles=[*handles, simulation_key(gains, "400 inputs")], ncols=2, loc="upper left")
-    right.legend(loc="upper right")
+    key = simulation_key(gains, "filled average-2, open top-2")
+    fig.legend(handles=[*handles, key], loc="outside lower center", ncols=3)
     tables = {"gain": gains, "optimal": optimal}
     return fig, tables | {f"regret_{rule}": table for rule, table in regrets.items()}
 
@@ -251,7 +252,7 @@ def feature_models(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame]]
                 error_bars(ax, "num_examples", part, line, label=label if rule == "average" else None, **look)
         part = matching(bound, sharpness=sharpness)
         ax.plot(part.num_examples, part["mean"], color=INK, linewidth=1.0)
-        note(ax, r"$\sqrt{2\,\mathrm{Reg_{CE}}}$", (part.num_examples.iloc[0], part["mean"].iloc[0]), (10, 1))
+        note(ax, "bound for cross-entropy", (part.num_examples.iloc[0], part["mean"].iloc[0]), (16, 4))
         ax.set(xscale="log", yscale="log", xlabel="training examples", title=title, ylim=(1e-4, 2))
         plain_ticks(ax.xaxis, (100, 1000, 10_000))
     plain_ticks(fig.axes[0].yaxis, (0.0001, 0.001, 0.01, 0.1, 1))
@@ -294,7 +295,7 @@ def threshold(sizes: pd.DataFrame, overfit: pd.DataFrame) -> tuple[Figure, dict[
         right.plot(part.num_examples, part["mean"], color=line["color"], linewidth=0.9)
         error_bars(right, "num_examples", part, line, label=f"threshold from {text}")
     right.axhline(2, color=INK, linewidth=0.8)
-    right.set(xscale="log", xlabel="training examples", ylabel="mean size on further inputs", ylim=(1.8, 2.4))
+    right.set(xscale="log", xlabel="training examples", ylabel="mean size on further inputs", ylim=(1.5, 2.5))
     plain_ticks(right.xaxis, (100, 400, 1000, 4000, 16_000))
     handles, _ = right.get_legend_handles_labels()
     right.legend(handles=[*handles, simulation_key(means, "$K=2$")], loc="upper right")
