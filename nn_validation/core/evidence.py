@@ -1,0 +1,301 @@
+"""Records as evidence: which sets of runs there are, their numbers by method, and intervals. Needs no torch.
+
+A set is a folder of records that differ in method and seed alone. The index lists them with a digest of their content,
+so that a claim or a figure whose records were lost or changed is told apart from one that never had any: the former
+cannot be decided. After adding records run ``python -m tailbound.nn_validation.core.evidence``; ``--check`` compares.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import t as student
+
+from ...sims.core.files import replace_files
+from ...theory.core.class_counts import ClassCounts
+from ...theory.core.errors import InputError, nearest
+from .records import COMMITTED, read_record
+
+__all__ = [
+    "CIFAR",
+    "DIGITS",
+    "INDEX",
+    "Fit",
+    "Interval",
+    "MissingRecords",
+    "RunSet",
+    "fitted_line",
+    "index_text",
+    "interval",
+    "main",
+    "paired",
+    "run_set",
+    "sets_with",
+]
+
+INDEX = COMMITTED.with_name("trained.index.json")
+"""The sets of committed records: folder → seeds of each method, and a digest."""
+
+DIGITS, CIFAR = "digits/long-tailed-20/digits", "cifar-10/long-tailed-100/fast"
+"""The two sets that hold every method; the second one takes hours, and may not be there yet."""
+
+_LEVEL = 0.95
+
+
+class MissingRecords(ArithmeticError):  # noqa: N818 - reads as what happened
+    """Records that the index lists are gone or changed, or were never made: nothing is decided."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over seeds, or over differences between methods at the same seeds.
+
+    Args:
+        mean: of them.
+        half_width: of the 95 % interval, Student's t.
+        number: how many.
+    """
+
+    mean: float
+    half_width: float
+    number: int
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A straight line through one point for each class.
+
+    Args:
+        slope: of it.
+        half_width: of the 95 % interval of the slope, Student's t with K - 2 degrees of freedom.
+        intercept: at 0.
+        share: R², share of the variance between the classes that the line explains.
+    """
+
+    slope: float
+    half_width: float
+    intercept: float
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
+class RunSet:
+    """The records of a set.
+
+    Args:
+        folder: ``<data>/<profile>-<ratio>/<protocol>``.
+        seeds: of each method.
+        by_method: records of each method, in the order of the seeds.
+    """
+
+    folder: str
+    seeds: dict[str, list[int]]
+    by_method: dict[str, list[dict[str, Any]]]
+
+    def records(self, method: str) -> list[dict[str, Any]]:
+        """Records of a method, one for each seed.
+
+        Raises:
+            MissingRecords: if there are none.
+        """
+        if method not in self.by_method:
+            raise MissingRecords(f"no record of {method!r} in {self.folder!r}; run: tailbound train {method}")
+        return self.by_method[method]
+
+    @property
+    def counts(self) -> ClassCounts:
+        """n_k of the training set."""
+        return ClassCounts(tuple(next(iter(self.by_method.values()))[0]["counts"]))
+
+    def common_seeds(self, *methods: str) -> list[int]:
+        """Seeds that all of these methods have.
+
+        Raises:
+            MissingRecords: if there are fewer than two.
+        """
+        seeds = sorted(set.intersection(*(set(self.seeds.get(method, ())) for method in methods)))
+        if len(seeds) < 2:
+            raise MissingRecords(f"{', '.join(methods)} share {len(seeds)} seeds in {self.folder!r}, 2 are needed")
+        return seeds
+
+    def values(self, method: str, *path: Any, seeds: Iterable[int] | None = None) -> np.ndarray:
+        """A number or an array of each record, found by keys; first axis: seeds. None becomes NaN.
+
+        Raises:
+            MissingRecords: if a seed has no record.
+        """
+        found = dict(zip(self.seeds.get(method, ()), self.records(method), strict=True))
+        wanted = found if seeds is None else list(seeds)
+        if absent := [seed for seed in wanted if seed not in found]:
+            raise MissingRecords(f"{method!r} in {self.folder!r} has no record of seeds {absent}; train them")
+        return np.array([_follow(found[seed], path) for seed in wanted], dtype=float)
+
+    def error(self, method: str, which: str = "last", seeds: Iterable[int] | None = None) -> np.ndarray:
+        """Balanced test error of each seed, at the last epoch or at the one ``selected`` on validation images."""
+        path = ("last", "test", "balanced_error") if which == "last" else ("selected", "balanced_error")
+        return self.values(method, *path, seeds=seeds)
+
+    def margins(self, method: str, quantile: float = 0.5, split: str = "train") -> np.ndarray:
+        """A quantile of the normalised margins of each class, shape (seeds, K); 0 is the minimum, 0.5 the median."""
+        records = self.records(method)
+        column = records[0]["last"][split]["margins"]["quantiles"].index(quantile)
+        return self.values(method, "last", split, "margins", "values")[:, :, column]
+
+    def curve(self, method: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Epochs, shape (E,), and what the curves hold there, shape (seeds, E, ...): a column that every seed has."""
+        rows = [[row for row in record["curves"] if name in row] for record in self.records(method)]
+        epochs = np.array([row["epoch"] for row in rows[0]])
+        return epochs, np.array([[row[name] for row in each] for each in rows], dtype=float)
+
+    def evidence(self, *methods: str) -> str:
+        """The files of some methods, for a claim's note."""
+        files = (f"{_stem(method)}-seed{','.join(map(str, self.seeds[method]))}" for method in methods)
+        return f"records {self.folder}: {'; '.join(files)}"
+
+
+def run_set(folder: str = DIGITS) -> RunSet:
+    """Return the committed records of a set.
+
+    Raises:
+        MissingRecords: if the index does not list it, or records are not those of the index.
+    """
+    index = _index(INDEX)
+    if folder not in index:
+        raise MissingRecords(f"no records of {folder!r}; {nearest(folder, index)}")
+    return _load(COMMITTED, folder, json.dumps(index[folder]))
+
+
+def sets_with(*methods: str, among: Sequence[str] = (DIGITS, CIFAR), seeds: int = 2) -> list[str]:
+    """The sets of the index that hold so many seeds of every one of these methods, in the order of `among`."""
+    index = _index(INDEX)
+    listed = {folder: index[folder]["seeds"] for folder in among if folder in index}
+    return [folder for folder, each in listed.items() if all(len(each.get(method, ())) >= seeds for method in methods)]
+
+
+def interval(values: np.ndarray) -> Interval:
+    """Mean and 95 % interval of some seeds' numbers.
+
+    Example:
+        >>> interval(np.array([1.0, 2.0, 3.0])).half_width.round(3)
+        np.float64(2.484)
+    """
+    values = np.asarray(values, dtype=float)
+    n = len(values)
+    if n < 2:
+        raise MissingRecords(f"an interval needs at least two seeds, got {n}")
+    half = student.ppf((1 + _LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n)
+    return Interval(float(values.mean()), half, n)
+
+
+def paired(runs: RunSet, first: str, second: str, which: str = "last") -> Interval:
+    """Balanced test error of one method minus that of another, at their common seeds."""
+    seeds = runs.common_seeds(first, second)
+    return interval(runs.error(first, which, seeds) - runs.error(second, which, seeds))
+
+
+def fitted_line(x: np.ndarray, y: np.ndarray) -> Fit:
+    """Least squares through one point for each class.
+
+    The classes are the draws of the interval: their own difficulty is what scatters around a law of the counts.
+
+    Raises:
+        ArithmeticError: if y is not finite, as the logarithm of a margin that is not positive.
+
+    Example:
+        >>> fitted_line(np.arange(4.0), np.array([0.0, 1.1, 1.9, 3.0])).slope.round(3)
+        np.float64(0.98)
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if not np.isfinite(y).all():
+        raise ArithmeticError(f"no line through {y.round(4).tolist()}: not all of them are finite")
+    centred = x - x.mean()
+    slope = centred @ y / (centred @ centred)
+    intercept = y.mean() - slope * x.mean()
+    rest = y - intercept - slope * x
+    freedom = len(x) - 2
+    half = student.ppf((1 + _LEVEL) / 2, freedom) * np.sqrt(rest @ rest / freedom / (centred @ centred))
+    total = (y - y.mean()) @ (y - y.mean())
+    return Fit(slope, half, intercept, 1 - rest @ rest / total if total else 1.0)
+
+
+def index_text(folder: Path = COMMITTED) -> str:
+    """Return the index of the records below a folder."""
+    sets: dict[str, dict[str, list[Path]]] = {}
+    for path in sorted(folder.glob("*/*/*/*.json")):
+        record = read_record(path)
+        of_set = sets.setdefault(str(path.parent.relative_to(folder)), {})
+        of_set.setdefault(record["run"]["method"], []).append(path)
+    index = {
+        name: {"digest": _digest(folder / name, methods), "seeds": {k: _seeds(v) for k, v in methods.items()}}
+        for name, methods in sets.items()
+    }
+    lines = [
+        f"{json.dumps(name)}: {json.dumps(each | {'seeds': dict(sorted(each['seeds'].items()))})}"
+        for name, each in sorted(index.items())
+    ]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Write the index, or compare it with ``--check``; returns the exit code."""
+    text = index_text()
+    current = INDEX.read_text(encoding="utf-8") if INDEX.exists() else ""
+    if "--check" in arguments:
+        if current != text:
+            print(f"{INDEX.name} is out of date; run: python -m {__spec__.name}", file=sys.stderr)
+        return int(current != text)
+    replace_files({INDEX: text.encode()})
+    return 0
+
+
+def _seeds(paths: list[Path]) -> list[int]:
+    return sorted(int(path.stem.rpartition("-seed")[2]) for path in paths)
+
+
+def _stem(method: str) -> str:
+    return method.replace(":", "_")
+
+
+def _digest(folder: Path, methods: Iterable[str]) -> str:
+    digest = sha256()
+    for path in sorted(folder.glob("*.json")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def _index(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MissingRecords(f"{path} is missing; run: python -m {__spec__.name}") from None
+    except ValueError as error:
+        raise InputError(f"{path}: is no index ({error}); run: python -m {__spec__.name}") from None
+
+
+@cache
+def _load(folder: Path, name: str, entry: str) -> RunSet:
+    listed = json.loads(entry)
+    if _digest(folder / name, listed["seeds"]) != listed["digest"]:
+        raise MissingRecords(f"records of {name!r} are not those of the index; run: python -m {__spec__.name}")
+    by_method = {
+        method: [read_record(folder / name / f"{_stem(method)}-seed{seed}.json") for seed in seeds]
+        for method, seeds in listed["seeds"].items()
+    }
+    return RunSet(name, listed["seeds"], by_method)
+
+
+def _follow(record: Any, path: Sequence[Any]) -> Any:
+    for key in path:
+        record = record[key]
+    return record
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
