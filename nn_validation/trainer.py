@@ -1,9 +1,11 @@
 """The losses in Hugging Face's `Trainer`. Needs no transformers itself.
 
+```python
 from tailbound.nn_validation.ldam import LDAMLoss
 from tailbound.nn_validation.trainer import compute_loss_func
 
 Trainer(model, args, train_dataset=..., compute_loss_func=compute_loss_func(LDAMLoss(class_counts)))
+```
 """
 
 from collections.abc import Callable, Mapping

@@ -83,8 +83,9 @@ class Objective(nn.Module):
         Args:
             logits: (K,), (N, K) or (N, K, d1, ...).
             targets: labels, integers of the logits' shape without K; or probabilities, floating, of the logits' shape.
-            normaliser: with ``mean``, divides the sum in place of the batch's own `normaliser`. Losses of micro-batches
-                divided by the normaliser of the whole batch add up to the loss of the whole batch.
+            normaliser: with ``mean``, a number or tensor that divides the sum in place of the batch's own `normaliser`.
+                Losses of micro-batches divided by that of the whole batch add up to the loss of the whole batch. Pass a
+                tensor to a compiled loss: a number becomes part of the graph.
 
         Raises:
             InputError: for shapes, labels or arguments that do not fit.
