@@ -144,7 +144,7 @@ def draw_slqc_radii(rng, *, dimension, num_examples, start_alpha, alphas, num_po
     """Draw data in [0, 1]^d and points in a ball; the predicted and the true radius ε/κ at each α, one row each.
 
     Columns: ``alpha``; ``violations``, the number of points where the prediction exceeds the true radius; ``points``;
-    ``predicted_share`` and ``true_share``, the mean radius over that at `start_alpha`.
+    ``predicted_share`` and ``true_share``, the median over the points of the radius over that at `start_alpha`.
     """
     features = rng.random((num_examples, dimension))
     truth = 2 * rng.standard_normal(dimension)
@@ -169,7 +169,7 @@ def draw_slqc_radii(rng, *, dimension, num_examples, start_alpha, alphas, num_po
             )  # fmt: skip
             violations += bool(predicted > max(true[0], 0.0) + 1e-12)
             shares.append((predicted / start[0], true[0] / start[0]))
-        predicted, true = np.mean(shares, axis=0).tolist()
+        predicted, true = np.median(shares, axis=0).tolist()
         numbers = {"predicted_share": predicted, "true_share": true}
         rows.append({"alpha": alpha, "violations": violations, "points": len(shares)} | stored(numbers))
     return rows
