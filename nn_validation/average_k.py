@@ -198,11 +198,15 @@ def _array(values):
 
 
 def _first(scores: np.ndarray, size: int, rng) -> np.ndarray:
-    """The `size` largest of each row, ties in random order."""
-    order = np.lexsort((rng.random(scores.shape), -scores), axis=-1)[:, :size]
-    sets = np.zeros(scores.shape, dtype=bool)
-    np.put_along_axis(sets, order, True, axis=1)
-    return sets
+    """The `size` largest of each row; where more tie for the last places than there are, some of them at random."""
+    last = np.partition(scores, -size, axis=1)[:, [-size]]
+    sets, ties = scores > last, scores == last
+    spare = size - sets.sum(axis=1)
+    crowded = np.flatnonzero(ties.sum(axis=1) > spare)
+    chosen = ties.copy()
+    order = np.where(ties[crowded], rng.random((len(crowded), scores.shape[1])), 2.0).argsort(axis=1)
+    chosen[crowded] = ties[crowded] & (order.argsort(axis=1) < spare[crowded, None])
+    return sets | chosen
 
 
 def _pair(sets, labels) -> tuple[np.ndarray, np.ndarray]:

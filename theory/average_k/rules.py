@@ -132,7 +132,7 @@ def average_k_threshold(scores, mean_size, weights=None, *, nonempty: bool = Fal
         scores, mean_size = np.sort(scores, axis=1)[:, :-1], mean_size - 1
     flat, exact = scores.ravel(), scores.dtype == object
     if weights is None:  # counted in whole labels, so that no rounding of 1 / N decides a tie
-        masses, budget = np.ones(flat.size, dtype=int), mean_size * len(scores)
+        masses, budget = None, mean_size * len(scores)
         reached = min(max(1, ceil(budget if exact else budget * (1 - _SNAP))), flat.size)
         value = (np.sort(flat) if exact else np.partition(flat, -reached))[-reached]
     else:
@@ -141,8 +141,11 @@ def average_k_threshold(scores, mean_size, weights=None, *, nonempty: bool = Fal
         enough = np.cumsum(masses[order]) >= (budget if exact else budget * (1 - _SNAP))
         value = flat[order[int(np.argmax(enough)) if enough.any() else -1]]
     one = Fraction(1) if exact else 1.0
-    spare = budget - one * masses[flat > value].sum()
-    return Threshold(value, min(max(spare / (one * masses[flat == value].sum()), 0 * one), one))
+    above, equal = (
+        one * (int(np.count_nonzero(part)) if masses is None else masses[part].sum())
+        for part in (flat > value, flat == value)
+    )
+    return Threshold(value, min(max((budget - above) / equal, 0 * one), one))
 
 
 def average_k_inclusion(scores, threshold: Threshold, *, nonempty: bool = False) -> np.ndarray:

@@ -5,7 +5,13 @@ from fractions import Fraction
 import numpy as np
 
 from ...average_k.regret import regret
-from ...average_k.rules import average_k_inclusion, average_k_threshold
+from ...average_k.rules import (
+    AmbiguityProfile,
+    average_k_inclusion,
+    average_k_threshold,
+    optimal_errors,
+    top_k_inclusion,
+)
 from ...core.claims import Kind, Relation, cases, claim
 from ...core.sources import cite
 from .problems import exact_profile, numbered_profile
@@ -84,6 +90,28 @@ def common_transform(number, size, powers=(3,)):
 
 
 @claim(
+    "average_k.symmetric_noise",
+    source=cite("tailbound", "average-K on labels flipped to any other with the same probability"),
+    kind=Kind.EXACT,
+    formula="with η' = (1 - ε) η + ε/C: average-K and top-K keep their sets, and the gain is (1 - ε) times the gain",
+    cases=cases(number=NUMBERS, size=[1, 2], rate=[Fraction(1, 5), Fraction(2, 5)]),
+    wrong={"flips to the next label": {"pairs": True}, "the gain stays": {"power": 0}},
+)
+def symmetric_noise(number, size, rate, pairs=False, power=1):
+    """Probabilities of symmetrically noisy labels give the sets for clean labels: noise is a common transform.
+
+    So the same noise for every input leaves no gain where there was none.
+    """
+    clean = numbered_profile(number)
+    eta, classes = clean.probabilities, clean.probabilities.shape[1]
+    flipped = np.roll(eta, 1, axis=1) if pairs else Fraction(1, classes)
+    noisy = AmbiguityProfile((1 - rate) * eta + rate * flipped, clean.weights)
+    computed, stated = (_both_sets(profile, size) for profile in (noisy, clean))
+    gains = optimal_errors(noisy, size).gain, (1 - rate) ** power * optimal_errors(clean, size).gain
+    return [*computed, gains[0]], [*stated, gains[1]]
+
+
+@claim(
     "average_k.temperature_invariance",
     source=cite("lorieul2021", "as remarked in a public adaptation: temperature scaling is unnecessary"),
     kind=Kind.EXACT,
@@ -131,6 +159,12 @@ def temperature_values(temperature, stated):
 def _transformed(scores, powers):
     """h^p with the p of each input in turn, every score first raised by 1 so that a power 0 erases the input."""
     return np.array([row ** powers[i % len(powers)] for i, row in enumerate(1 + scores)], dtype=object)
+
+
+def _both_sets(profile, size):
+    eta = profile.probabilities
+    average = average_k_inclusion(eta, average_k_threshold(eta, size, profile.weights))
+    return [*average.ravel(), *top_k_inclusion(eta, size).ravel()]
 
 
 def _sets(scores, size):
