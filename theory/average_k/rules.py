@@ -121,7 +121,7 @@ def average_k_threshold(scores, mean_size, weights=None, *, nonempty: bool = Fal
 
     Example:
         >>> average_k_threshold([[0.5, 0.5, 0.0], [0.8, 0.1, 0.1]], 1)
-        Threshold(value=np.float64(0.5), tie_fraction=np.float64(0.5))
+        Threshold(value=np.float64(0.5), tie_fraction=0.5)
     """
     scores = score_matrix(scores)
     least, largest = int(nonempty), scores.shape[1]
