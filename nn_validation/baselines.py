@@ -48,6 +48,10 @@ class ClassBalancedCrossEntropy(Objective):
 
     Source:
         Cui et al. (2019), CVPR.
+
+    Example:
+        >>> ClassBalancedCrossEntropy([900, 100], beta=0.999).weight
+        tensor([0.2764, 1.7236])
     """
 
     def __init__(self, class_counts: Any, *, beta: float = 0.9999, **others: Any):
@@ -65,6 +69,10 @@ class FocalLoss(Objective):
 
     Source:
         Lin et al. (2017), arXiv:1708.02002, Eq. 4 (softmax form, each example modulated by itself).
+
+    Example:
+        >>> FocalLoss(focusing=2.0)(torch.zeros(1, 2), torch.tensor([0]))
+        tensor(0.1733)
     """
 
     def __init__(self, class_counts: Any = None, *, focusing: float = 1.0, **others: Any):

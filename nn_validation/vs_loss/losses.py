@@ -33,6 +33,10 @@ class VSLoss(Objective):
 
     Source:
         Kini et al. (2021), multi-class form; defaults and mixed start of the released code.
+
+    Example:
+        >>> VSLoss([900, 100], gamma=0.5, tau=1.0).delta
+        tensor([1.0000, 0.3333])
     """
 
     delta: Tensor
@@ -64,14 +68,40 @@ class VSLoss(Objective):
 
 
 class LALoss(VSLoss):
-    """Logit-adjusted cross-entropy, -log softmax(z + τ log π)_y; τ = 1 is consistent for the balanced error."""
+    """Logit-adjusted cross-entropy, -log softmax(z + τ log π)_y; τ = 1 is consistent for the balanced error.
+
+    Args:
+        class_counts: training counts n_k.
+        tau: τ >= 0; 0 is cross-entropy.
+        others: ``plain_epochs`` of `VSLoss` and the arguments of `Objective`.
+
+    Source:
+        Menon et al. (2021), arXiv:2007.07314, Eq. 10.
+
+    Example:
+        >>> LALoss([900, 100]).iota.exp()
+        tensor([0.9000, 0.1000])
+    """
 
     def __init__(self, class_counts: Any, *, tau: float = 1.0, **others: Any):
         super().__init__(class_counts, gamma=0.0, tau=tau, **others)
 
 
 class CDTLoss(VSLoss):
-    """Class-dependent temperatures, -log softmax(Δ z)_y with Δ_k = (n_k / n_max)^γ."""
+    """Class-dependent temperatures, -log softmax(Δ z)_y with Δ_k = (n_k / n_max)^γ.
+
+    Args:
+        class_counts: training counts n_k.
+        gamma: γ >= 0; 0 is cross-entropy.
+        others: ``plain_epochs`` of `VSLoss` and the arguments of `Objective`.
+
+    Source:
+        Ye et al. (2020), arXiv:2001.01385.
+
+    Example:
+        >>> CDTLoss([900, 100], gamma=0.5).delta
+        tensor([1.0000, 0.3333])
+    """
 
     def __init__(self, class_counts: Any, *, gamma: float = 0.3, **others: Any):
         super().__init__(class_counts, gamma=gamma, tau=0.0, **others)
@@ -94,6 +124,7 @@ class GroupVSLoss(Objective):
         `theory.vs_loss.losses.group_vs_loss`.
 
     Example:
+        >>> import torch
         >>> loss = GroupVSLoss([[3498, 184], [56, 1057]])
         >>> logits, labels, groups = torch.zeros(2, 2), torch.tensor([0, 1]), torch.tensor([1, 0])
         >>> round(loss(logits, labels, groups).item(), 3)
