@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..theory.average_k.calibration import calibrated_threshold
 from ..theory.average_k.rules import (
     Threshold,
     average_k_inclusion,
@@ -29,7 +30,7 @@ from ..theory.average_k.rules import (
 )
 from ..theory.core.errors import InputError
 
-__all__ = ["AverageK", "SetMetrics", "TopK", "error_difference", "set_metrics"]
+__all__ = ["AverageK", "SetMetrics", "TopK", "compare_rules", "error_difference", "set_metrics"]
 
 
 class AverageK:
@@ -183,6 +184,53 @@ def error_difference(first, second, labels) -> tuple[float, float]:
     rows = np.arange(len(labels))
     gained = second[rows, labels] - first[rows, labels]
     return float(gained.mean()), float(gained.std(ddof=1) / np.sqrt(len(gained)))
+
+
+def compare_rules(held_out, scores, labels, sizes) -> list[dict[str, float]]:
+    """Compare average-K with top-K on test inputs, one row for each K; ties are averaged over, not drawn.
+
+    Args:
+        held_out: scores of inputs that set the threshold, shape (N, C), neither trained nor tested on.
+        scores: of the test inputs, shape (M, C).
+        labels: of the test inputs, shape (M,).
+        sizes: integers K.
+
+    Returns:
+        Rows with ``size``, ``top_error``, ``average_error`` and ``average_size``; ``gain``, the error of top-K minus
+        that of average-K, and ``gain_error``, its standard error over the pairs; ``matched_gain`` and ``matched_error``,
+        the same with the threshold set on the test inputs, where mean sizes are equal; ``predicted_gain``, what the
+        exact gain would be were the scores the probabilities, NaN where rows do not sum to 1.
+
+    Raises:
+        InputError: for scores, labels or sizes that do not fit.
+
+    Example:
+        >>> scores = np.array([[0.5, 0.4, 0.1], [0.9, 0.08, 0.02], [0.4, 0.35, 0.25], [0.98, 0.01, 0.01]])
+        >>> (row,) = compare_rules(scores, scores, [1, 0, 1, 0], [1])
+        >>> row["top_error"], row["average_error"], row["average_size"]
+        (0.5, 0.375, 1.0)
+    """
+    rows = []
+    for size in sizes:
+        top = TopK(size).predict_inclusion(scores)
+        average, matched = (AverageK(size).fit(each).predict_inclusion(scores) for each in (held_out, scores))
+        (gained, spread), (level, error) = (error_difference(top, sets, labels) for sets in (average, matched))
+        predicted = calibrated_threshold(_scores(scores, None), size).gain
+        found = set_metrics(average, labels)
+        rows.append(
+            {
+                "size": size,
+                "top_error": set_metrics(top, labels).error,
+                "average_error": found.error,
+                "average_size": found.mean_size,
+                "gain": gained,
+                "gain_error": spread,
+                "matched_gain": level,
+                "matched_error": error,
+                "predicted_gain": np.nan if predicted is None else predicted,
+            }
+        )
+    return rows
 
 
 def _scores(X, estimator) -> np.ndarray:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.linear_model import LogisticRegression
-from tailbound.nn_validation.average_k import AverageK, TopK, error_difference, set_metrics
+from tailbound.nn_validation.average_k import AverageK, TopK, compare_rules, error_difference, set_metrics
 from tailbound.sims.average_k import PROFILES, draw_profile
 from tailbound.theory.average_k.calibration import calibrated_threshold, size_deviation, threshold_constants
 from tailbound.theory.average_k.profiles import (
@@ -260,6 +260,20 @@ def test_average_k_beats_top_k_on_calibrated_scores():
     assert found.sizes[2] > 0
     expected = optimal_errors(AmbiguityProfile(test), 1).gain
     assert difference == pytest.approx(expected, abs=4 * error + 0.01)
+
+
+def test_rules_are_compared_at_equal_size_too():
+    (p, _), (test, labels) = scored(5000), scored(5000, seed=1)
+    rows = compare_rules(p, test, labels, [1, 2, 3])
+    assert [row["size"] for row in rows] == [1, 2, 3]
+    for row in rows:
+        assert row["gain"] == pytest.approx(row["top_error"] - row["average_error"], abs=1e-12)
+        assert row["average_size"] == pytest.approx(row["size"], abs=0.06)
+        assert row["matched_gain"] == pytest.approx(row["predicted_gain"], abs=4 * row["matched_error"])
+        assert row["predicted_gain"] == pytest.approx(
+            optimal_errors(AmbiguityProfile(test), row["size"]).gain, abs=1e-12
+        )
+    assert np.isnan(compare_rules(p, test * 2, labels, [1])[0]["predicted_gain"])
 
 
 def test_ties_of_saturated_scores_keep_the_budget():

@@ -25,7 +25,7 @@ UNCLEAR = (6561, 4096, 1)
     "average_k.ranking_top_k",
     source=cite("tailbound", "top-K needs the order of the labels of an input"),
     kind=Kind.EXACT,
-    formula="scores η_k(x)^p(x), p(x) > 0, have no regret for top-K",
+    formula="scores (1 + η_k(x))^p(x), p(x) > 0, have no regret for top-K",
     cases=cases(number=NUMBERS, size=[1, 2, 3]),
     wrong={"the order reversed": {"powers": (-1,)}},
 )
@@ -39,9 +39,9 @@ def ranking_top_k(number, size, powers=(1, 3, 2, 4)):
     "average_k.ranking_suffices",
     source=cite("tailbound", "average-K with scores that elicit only the order, such as those of top-K hinge losses"),
     kind=Kind.EXACT,
-    formula="scores η_k(x)^p(x), p(x) > 0, have no regret for average-K",
+    formula="scores (1 + η_k(x))^p(x), p(x) > 0, have no regret for average-K",
     cases=(
-        {"rows": ((9, 1), (5, 5)), "powers": (1, 0), "size": 1},
+        {"rows": ((9, 1), (5, 5)), "powers": (1, 3), "size": 1},
         {"rows": ((8, 2), (5, 5)), "powers": (3, 1), "size": 1},
     ),
     expected="fails",
@@ -157,7 +157,7 @@ def temperature_values(temperature, stated):
 
 
 def _transformed(scores, powers):
-    """h^p with the p of each input in turn, every score first raised by 1 so that a power 0 erases the input."""
+    """(1 + h)^p with the p of each input in turn: increasing in h, a different curve for each input."""
     return np.array([row ** powers[i % len(powers)] for i, row in enumerate(1 + scores)], dtype=object)
 
 
