@@ -197,7 +197,7 @@ def compare_rules(held_out, scores, labels, sizes) -> list[dict[str, float]]:
 
     Returns:
         Rows with ``size``, ``top_error``, ``average_error`` and ``average_size``; ``gain``, the error of top-K minus
-        that of average-K, and ``gain_error``, its standard error over the pairs; ``matched_gain`` and ``matched_error``,
+        that of average-K, and ``gain_error``, its standard error over pairs; ``matched_gain`` and ``matched_error``,
         the same with the threshold set on the test inputs, where mean sizes are equal; ``predicted_gain``, what the
         exact gain would be were the scores the probabilities, NaN where rows do not sum to 1.
 

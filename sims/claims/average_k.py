@@ -7,7 +7,7 @@ from ...theory.average_k.profiles import uniform_errors, uniform_size_variance
 from ...theory.core.claims import Kind, Relation, Sides, claim
 from ...theory.core.sources import cite
 from ..average_k import ESTIMATED_PROFILES, FEATURE_MODELS, OVERFIT_THRESHOLD, THRESHOLD_SIZE
-from ..core.checks import agreement, drawn, matching, within
+from ..core.checks import agreement, drawn, matching, surely, within
 
 _FEATURES = {"num_classes": 6, "sizes": (1, 2), "num_test": 2000}
 
@@ -78,7 +78,7 @@ def simulated_estimated_gain(profile, labels_per_input, draws, share=1 / 3):
         ESTIMATED_PROFILES, draws, profile=profile, num_inputs=400, num_classes=10, labels_per_input=labels_per_input,
         size=2,
     )  # fmt: skip
-    return _surely(rows["gain"], rows["gain"] - share * rows["optimal_gain"])
+    return surely(rows["gain"], rows["gain"] - share * rows["optimal_gain"])
 
 
 @claim(
@@ -99,7 +99,7 @@ def simulated_homogeneous_loss(profile, labels_per_input, draws):
         ESTIMATED_PROFILES, draws, profile=profile, num_inputs=400, num_classes=10, labels_per_input=labels_per_input,
         size=2,
     )  # fmt: skip
-    return _surely(-rows["gain"])
+    return surely(-rows["gain"])
 
 
 @claim(
@@ -123,7 +123,7 @@ def simulated_consistency(model, sharpness, draws):
         ).reset_index()
         for n in (400, 4000)
     )
-    return _surely(*(few[name] / 4 - many[name] for name in ("regret_top", "regret_average")))
+    return surely(*(few[name] / 4 - many[name] for name in ("regret_top", "regret_average")))
 
 
 @claim(
@@ -162,7 +162,7 @@ def simulated_misspecified_loss(model, sharpness, num_examples, draws):
         drawn(FEATURE_MODELS, draws, sharpness=sharpness, num_examples=num_examples, models=(model,), **_FEATURES),
         size=1,
     )
-    return _surely(-rows["gain"] - 0.01, rows["optimal_gain"])
+    return surely(-rows["gain"] - 0.01, rows["optimal_gain"])
 
 
 @claim(
@@ -196,7 +196,7 @@ def simulated_train_threshold(num_examples, draws):
 
     At 100, where the classes are separated, the second scores are tiny, and for K = 2 it is too small.
     """
-    return _surely(2.0 - _overfit(num_examples, "train", draws)["mean_size"])
+    return surely(2.0 - _overfit(num_examples, "train", draws)["mean_size"])
 
 
 def _overfit(num_examples, calibration, draws):
@@ -204,14 +204,3 @@ def _overfit(num_examples, calibration, draws):
         OVERFIT_THRESHOLD, draws, dimension=40, num_examples=num_examples, num_classes=6, size=2, num_test=2000
     )
     return matching(rows, calibration=calibration)
-
-
-def _surely(*samples) -> Sides:
-    """Means less 4 standard errors, beside 0."""
-    means, errors = (np.array([f(each) for each in samples]) for f in (np.mean, _standard_error))
-    note = f"means {means.round(5).tolist()} ± {errors.round(5).tolist()}"
-    return Sides(means - 4 * errors, np.zeros(len(means)), note=note)
-
-
-def _standard_error(sample) -> float:
-    return float(np.std(sample, ddof=1) / np.sqrt(len(sample)))

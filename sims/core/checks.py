@@ -10,13 +10,14 @@ Example:
     True
 """
 
+import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from ...theory.core.claims import Sides
-from .study import Agreement, Study, agreement
+from .study import STANDARD_ERRORS, Agreement, Study, agreement
 
-__all__ = ["agreement", "agreements", "drawn", "matching", "within"]
+__all__ = ["agreement", "agreements", "drawn", "matching", "surely", "within"]
 
 
 def agreements(rows: pd.DataFrame, num_examples: float, **columns: tuple[float, float]) -> list[Agreement]:
@@ -40,6 +41,21 @@ def matching(rows: pd.DataFrame, **values) -> pd.DataFrame:
     for name, value in values.items():
         kept &= rows[name] == value
     return pd.DataFrame(rows.loc[kept])
+
+
+def surely(*samples) -> Sides:
+    """For a claim "at least": the mean of each sample less 4 standard errors, beside 0; paired differences, say.
+
+    Example:
+        >>> sides = surely([0.9, 1.1, 1.0, 1.0])
+        >>> sides.computed.round(3), sides.stated
+        (array([0.837]), array([0.]))
+    """
+    table = [np.asarray(sample, dtype=float) for sample in samples]
+    means = np.array([sample.mean() for sample in table])
+    errors = np.array([sample.std(ddof=1) / np.sqrt(len(sample)) for sample in table])
+    note = f"means {means.round(5).tolist()} ± {errors.round(5).tolist()}"
+    return Sides(means - STANDARD_ERRORS * errors, np.zeros(len(means)), note=note)
 
 
 def within(*agreements: Agreement, note: str = "") -> Sides:

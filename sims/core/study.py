@@ -42,7 +42,7 @@ _ROOT = __name__.split(".")[0]
 _LAYERS = ("sims", "nn_validation")
 _EXPORTED = "nn_validation"  # its modules import torch: only packages are looked at, and only what they export
 _NO_STUDIES = ("core", "claims", "results")
-_STANDARD_ERRORS = 4.0
+STANDARD_ERRORS = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +206,7 @@ class Agreement:
     @property
     def tolerance(self) -> float:
         """4 standard errors plus the allowance."""
-        return _STANDARD_ERRORS * self.standard_error + self.allowance
+        return STANDARD_ERRORS * self.standard_error + self.allowance
 
     @property
     def holds(self) -> bool:
