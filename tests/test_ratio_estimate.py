@@ -226,6 +226,22 @@ def test_estimate_saves_errors_on_mixtures(spread, gap):
     assert left_out < min(naive, plain, ldam)
 
 
+@pytest.mark.parametrize("spread", [1.0, 1.6], ids=["equal spreads", "wide minority"])
+def test_intervals_contain_the_best_ratio(spread):
+    """Nominally 0.9 of them; by chance up to 0.1 (two standard errors of 40 draws) away."""
+    found = []
+    for seed in range(40):
+        features, labels = draw(seed, minority=12, majority=84, dimension=100, signal=2.0, spread=spread)
+        gram = features @ features.T
+        machine = solve_svm(gram, labels)
+        weights = machine.coefficients @ features
+        means = 2.0 * weights[0] + SIGNS * machine.intercept
+        best = float(ratio_of(best_shift(means, np.linalg.norm(weights) * np.array([spread, 1.0]))))
+        low, high = estimate_margin_ratio(gram, labels, machine, confidence=0.9).interval
+        found.append(low <= best <= high)
+    assert np.mean(found) == pytest.approx(0.9, abs=0.1)
+
+
 def test_estimates_agree_on_isotropic_mixtures():
     ratios = []
     for seed in range(6):

@@ -112,6 +112,15 @@ def test_committed_results_are_what_the_readme_says(results):
     assert digits["n^-1/2"] < digits["leave-one-out"] < digits["n^-1/3"]  # a loss, kept in sight
 
 
+def test_committed_intervals_cover_what_the_readme_says(results):
+    draws = ["data", "minority", "majority", "num_minority", "repetition"]
+    estimates = results[results.rule == "leave-one-out"].set_index(draws)
+    hindsight = results[results.rule == "oracle"].set_index(draws).margin_ratio
+    inside = (estimates.low <= hindsight) & (hindsight <= estimates.high)
+    shares = inside.groupby("data").mean().to_dict()  # at confidence 0.9: real laws are not normal
+    assert shares == pytest.approx({"breast_cancer": 0.7, "digits": 0.63, "fashion": 0.71}, abs=0.005)
+
+
 def test_committed_results_are_reproduced(results):
     case = next(case for case in REAL_PAIRS.cases if case["data"] == "breast_cancer")
     again = pd.DataFrame(REAL_PAIRS.draw_rows(case, 3)).set_index("rule")

@@ -212,6 +212,6 @@ REAL_PAIRS = Study(
     draw_pair,
     cases=tuple(dict(zip(_NAMES, pair, strict=True)) for pair in _PAIRS),
     repetitions=5,
-    version=2,  # training-law: the spread comes from the share of support vectors
+    version=3,  # leave-one-out: the interval draws means and spreads of their sampling laws
     quick={"data": "digits", "minority": "8", "majority": "1", "num_minority": 6, "num_majority": 60},
 )

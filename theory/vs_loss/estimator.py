@@ -49,7 +49,7 @@ class CostSensitiveSVC(ClassifierMixin, BaseEstimator):
             classes). More than two classes take 1.0 or a mapping.
         class_weight: None, ``balanced`` (n / (K n_c)) or ``{label: weight > 0}``, factors of C. A hard margin warns:
             its multipliers are unbounded, so weights do nothing.
-        random_state: seed of the bootstrap interval of an estimated ratio; None draws one. The ratio itself is not
+        random_state: seed of the interval of an estimated ratio; None draws one. The ratio itself is not
             random.
 
     Attributes:

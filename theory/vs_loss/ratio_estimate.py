@@ -20,7 +20,8 @@ training-means
     l_c = m_c. Biased: it ignores the lifts g1(u - l_c), which are (1 - π)/π times as large for the minority.
 
 Where all of them end: a ratio exists on separable data only; at an end of the band the best shift is out of reach;
-duplicated examples are not left out by leaving one of them out; a few examples of a class fix its mean to a spread/√n.
+duplicated examples are not left out by leaving one of them out; a few examples of a class fix its mean to a spread/√n;
+the interval knows the sampling of means and spreads, not that a law may have another shape than the assumed one.
 
 Source:
     Kini et al. (2021), arXiv:2103.01550, and Lyu et al. (2026), arXiv:2502.11323, for the training law and the optimal
@@ -49,6 +50,7 @@ __all__ = [
     "fresh_margins",
     "ratio_of",
     "shift_of",
+    "spread_degrees",
 ]
 
 METHODS = ("leave-one-out", "training-law", "training-means")
@@ -69,7 +71,7 @@ class RatioEstimate:
 
     Args:
         ratio: δ, in [1e-4, 1e4].
-        interval: bootstrap interval of δ, at `confidence`.
+        interval: of δ, at `confidence`: what the sampling of the margins leaves open (`estimate_margin_ratio`).
         confidence: its nominal level.
         shift: the best τ in units of the half band, not confined to (-1, 1).
         margin: u = 1 / ‖w‖, half the width of the band.
@@ -187,6 +189,27 @@ def common_spread(training_margins, margin, support_share, class_shares) -> np.n
     return scale * 10.0 ** ((low + high) / 2)
 
 
+def spread_degrees(num_examples, excess_kurtosis) -> np.ndarray:
+    """The degrees of freedom of a scaled χ² law with mean and variance of a sample variance V: 2 (E V)² / var V.
+
+    Args:
+        num_examples: n >= 2 of the sample.
+        excess_kurtosis: κ of the law it comes from, 0 for a normal one; broadcast.
+
+    Returns:
+        2 / (2/(n - 1) + κ/n); n - 1 for a normal law.
+
+    Source:
+        derived here, from var V = σ⁴ (2/(n - 1) + κ/n).
+
+    Example:
+        >>> spread_degrees(20, [0.0, 3.0]).round(3)
+        array([19.   ,  7.835])
+    """
+    num_examples = np.asarray(num_examples, dtype=float)
+    return 2 / (2 / (num_examples - 1) + np.asarray(excess_kurtosis) / num_examples)
+
+
 def best_shift(means, spreads, degrees: Any = np.inf) -> np.ndarray:
     """The shift t that minimises P(m_+ + s_+ T < -t) + P(m_- + s_- T' < t) over all t, T and T' Student.
 
@@ -241,8 +264,10 @@ def estimate_margin_ratio(
         labels: +1 or -1, at least 2 of each, shape (n,).
         solution: the SVM on them, hard margin, free intercept, required margin 1; solved when omitted.
         method: leave-one-out, training-law or training-means.
-        confidence: level of the bootstrap interval, in (0, 1).
-        random_state: seed of the bootstrap, which resamples the margins of each class.
+        confidence: level of the interval, in (0, 1). For leave-one-out it draws normal laws of each class, the squared
+            spread s² from k V/χ²_k and the mean from N(m, s²/n): m and V are the class's own mean and variance, k its
+            `spread_degrees` at the kurtosis of the larger class. For the other methods it resamples the margins.
+        random_state: seed of these draws.
 
     Raises:
         InputError: for another kind of solution, or too few examples.
@@ -282,8 +307,11 @@ def estimate_margin_ratio(
     laws = _laws(samples, method, solution.norm)
     shift = float(_shift(laws))
     rng = np.random.default_rng(random_state)
-    resampled = [each[rng.integers(each.size, size=(_RESAMPLES, each.size))] for each in samples]
-    shifts = np.nan_to_num(_shift(_laws(resampled, method, solution.norm)), posinf=np.inf, neginf=-np.inf)
+    if method == "leave-one-out":
+        shifts = best_shift(*_plausible(samples, rng))
+    else:
+        resampled = [each[rng.integers(each.size, size=(_RESAMPLES, each.size))] for each in samples]
+        shifts = np.nan_to_num(_shift(_laws(resampled, method, solution.norm)), posinf=np.inf, neginf=-np.inf)
     ends = np.quantile(shifts, [(1 - confidence) / 2, (1 + confidence) / 2], method="closest_observation")
     ratio, (low, high) = float(ratio_of(shift)), ratio_of(ends).tolist()
     means, spreads, degrees = laws[0] / solution.norm, laws[1] / solution.norm, laws[2]
@@ -329,6 +357,21 @@ def _laws(samples: list[np.ndarray], method: str, norm: float) -> _Laws:
     return _Laws(means, np.sqrt(np.maximum(squares, _SMALLEST) * (1 + 1 / counts)), degrees)
 
 
+def _plausible(samples: list[np.ndarray], rng: np.random.Generator) -> _Laws:
+    """Draw normal laws of a fresh margin that the left-out ones do not exclude, shapes (_RESAMPLES, 2)."""
+    counts = np.array([each.size for each in samples], dtype=float)
+    kurtosis = max(0.0, _excess_kurtosis(max(samples, key=len)))
+    degrees = np.maximum(spread_degrees(counts, kurtosis), 1.0)
+    found = np.array([each.var(ddof=1) for each in samples])
+    squares = np.maximum(found, _SMALLEST) * degrees / rng.chisquare(degrees, size=(_RESAMPLES, 2))
+    means = np.array([each.mean() for each in samples]) + np.sqrt(squares / counts) * rng.standard_normal(squares.shape)
+    return _Laws(means, np.sqrt(squares), np.full(2, np.inf))
+
+
+def _excess_kurtosis(sample: np.ndarray) -> float:
+    return float(((sample - sample.mean()) ** 4).mean() / max(sample.var() ** 2, _SMALLEST)) - 3
+
+
 def _shift(laws: _Laws) -> np.ndarray:
     if np.isinf(laws.degrees).all():  # equal spreads: the middle, which may be infinite
         with np.errstate(invalid="ignore"):
@@ -365,6 +408,6 @@ def _notes(estimate: RatioEstimate, gram: np.ndarray, solution: SVMSolution) -> 
             )
     elif estimate.method == "leave-one-out":
         largest = estimate.margins[solution.labels == (1 if counts[0] >= counts[1] else -1)]
-        kurtosis = float(((largest - largest.mean()) ** 4).mean() / max(largest.var() ** 2, _SMALLEST)) - 3
+        kurtosis = _excess_kurtosis(largest)
         if kurtosis > _HEAVY:
             yield f"margins of the larger class have heavy tails (excess kurtosis {kurtosis:.1f}): errors are guesses"

@@ -1,5 +1,7 @@
 """What training data tell about the best margin ratio: leave-one-out margins, the training law and its limits."""
 
+from fractions import Fraction
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from ...core.sources import cite
 from ...vs_loss.asymptotics import hard_margin
 from ...vs_loss.leave_one_out import leave_one_out
 from ...vs_loss.mixture import GaussianMixture
-from ...vs_loss.ratio_estimate import best_shift, common_spread, fresh_margins, ratio_of
+from ...vs_loss.ratio_estimate import best_shift, common_spread, fresh_margins, ratio_of, spread_degrees
 from ...vs_loss.svm import SVMSolution, solve_svm
 
 _PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101)
@@ -219,6 +221,46 @@ def training_law_ratio(prior, norms, inner, aspect_ratio, plug_in=False):
     stated = float(ratio_of((fresh[1] - fresh[0]) / (2 * machine.margin)))
     note = f"lifts {lifts.round(4).tolist()}, their ratio {lifts[0] / lifts[1]:.6g}, (1 - π)/π = {1 / prior - 1:.6g}"
     return Sides(float(machine.optimal_margin_ratio), stated, note=note)
+
+
+def _moments(law: dict) -> tuple[Fraction, Fraction]:
+    """Variance and excess kurtosis of a law {value: probability}."""
+    mean = sum((share * value for value, share in law.items()), Fraction(0))
+    second, fourth = (sum((share * (value - mean) ** k for value, share in law.items()), Fraction(0)) for k in (2, 4))
+    return second, fourth / second**2 - 3
+
+
+_COIN = {0: Fraction(1, 2), 1: Fraction(1, 2)}
+_RARE = {0: Fraction(9, 10), 1: Fraction(1, 10)}
+_THREE = {0: Fraction(1, 5), 1: Fraction(3, 5), 4: Fraction(1, 5)}
+
+
+@claim(
+    "vs_loss.spread_degrees",
+    source=cite("tailbound"),
+    kind=Kind.NUMERIC,
+    formula="2 (E V)² / var V = 2 / (2/(n - 1) + κ/n), V the variance of n draws, κ the excess kurtosis of their law",
+    relation=Relation.EQUAL,
+    rtol=1e-12,
+    cases=cases(law=[_COIN, _RARE, _THREE], n=[2, 3, 5]),
+    wrong={"n - 1, as for normal draws": {"kurtosis": "none"}, "κ/(n + 1)": {"kurtosis": "over n + 1"}},
+)
+def degrees_of_a_spread(law, n, kurtosis="law"):
+    """How well n draws fix their spread, by enumeration of all samples of small laws in rational arithmetic.
+
+    The interval of an estimated ratio rests on it: heavy tails make the spread of a class less certain.
+    """
+    variances, shares = [], []
+    for sample in product(law.items(), repeat=n):
+        values = [Fraction(value) for value, _ in sample]
+        mean = sum(values) / n
+        variances.append(sum((value - mean) ** 2 for value in values) / (n - 1))
+        shares.append(np.prod([share for _, share in sample]))
+    mean = sum(share * value for share, value in zip(shares, variances, strict=True))
+    square = sum(share * (value - mean) ** 2 for share, value in zip(shares, variances, strict=True))
+    excess = float(_moments(law)[1])
+    stated = {"law": excess, "none": 0.0, "over n + 1": excess * n / (n + 1)}[kurtosis]
+    return float(2 * mean**2 / square), float(spread_degrees(n, stated))
 
 
 def _equal_error_shift(means, spreads):
