@@ -15,6 +15,7 @@ from ..theory.alpha_loss.losses import MarginLoss
 from ..theory.alpha_loss.mixtures import flipped
 from ..theory.core.fixed_point import NotConverged
 from ..theory.vs_loss.mixture import GaussianMixture
+from ..theory.vs_loss.state_evolution import ridge_erm
 from .core.study import Study, cases
 from .vs_loss.erm import fit_ridge
 from .vs_loss.gaussian import draw_sample, stored
@@ -24,10 +25,12 @@ __all__ = [
     "FLIP_ERRORS",
     "GENERALISATION",
     "IMBALANCE_ERRORS",
+    "LIMITS",
     "SLQC_RADII",
     "contaminated",
     "draw_errors",
     "draw_generalisation",
+    "draw_limits",
     "draw_slqc_radii",
     "fit_path",
     "noisy_mixture",
@@ -140,6 +143,19 @@ def draw_errors(
     return rows
 
 
+def draw_limits(
+    rng, *, prior, signal_strength, aspect_ratio, ridge, flip_rate, outlier_rate, outlier_strength, alphas
+) -> list[dict]:
+    """The limits of `draw_errors` for α <= 1, one row each; nothing is drawn."""
+    mixture = noisy_mixture(prior, signal_strength, flip_rate, outlier_rate, outlier_strength)
+    rows = []
+    for alpha in alphas:
+        plus, minus = ridge_erm(mixture, aspect_ratio, ridge, (MarginLoss(alpha),) * 2).errors[:2].tolist()
+        numbers = {"error_plus": plus, "error_minus": minus, "balanced_error": (plus + minus) / 2}
+        rows.append({"alpha": alpha} | stored(numbers))
+    return rows
+
+
 def draw_slqc_radii(rng, *, dimension, num_examples, start_alpha, alphas, num_points) -> list[dict]:
     """Draw data in [0, 1]^d and points in a ball; the predicted and the true radius ε/κ at each α, one row each.
 
@@ -249,6 +265,16 @@ CONTAMINATED_ERRORS = Study(
     ),
     repetitions=20,
     quick={"num_examples": 60},
+)
+
+LIMITS = Study(
+    "alpha_loss.limits",
+    draw_limits,
+    cases=tuple(
+        {name: value for name, value in case.items() if name != "num_examples"} | {"alphas": (0.5, 0.65, 0.8, 1.0)}
+        for study in (FLIP_ERRORS, IMBALANCE_ERRORS, CONTAMINATED_ERRORS)
+        for case in study.cases
+    ),
 )
 
 SLQC_RADII = Study(

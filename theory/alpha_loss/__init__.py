@@ -5,5 +5,6 @@ z = y f(x) the signed score, σ the sigmoid, s = σ(z); P^(α) the α-tilted dis
 
 `losses` holds the loss of probabilities, logits and scores with its gradients; `calibration` what its minimisers are
 and what its risk says about the error; `landscape` Lipschitz constants, convexity, saturation in α and the bounds made
-of them; `mixtures` the loss on Gaussian mixtures with flipped labels; `programs` the convex programs.
+of them; `mixtures` the loss on Gaussian mixtures with flipped labels; `constants` what a practitioner gets; and
+`programs` the convex programs.
 """

@@ -1,0 +1,428 @@
+"""Properties of the α-loss formulas, its proximal map, limits and fits; the claims are tested elsewhere."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tailbound.sims.alpha_loss import FLIP_ERRORS, draw_errors, fit_path, noisy_mixture
+from tailbound.sims.vs_loss.erm import fit_ridge
+from tailbound.theory.alpha_loss.calibration import (
+    arimoto_entropy,
+    calibration_curvature,
+    calibration_function,
+    minimal_risk,
+    optimal_logit,
+    tilted,
+)
+from tailbound.theory.alpha_loss.constants import alpha_entries, largest_alpha
+from tailbound.theory.alpha_loss.landscape import (
+    convexity_modulus,
+    descent_steps,
+    generalisation_bound,
+    inflection,
+    largest_loss,
+    lipschitz_constant,
+    noise_gap_bound,
+    saturation_constants,
+    slqc_radius,
+    smallest_alpha_for_gap,
+    steepest_probability,
+)
+from tailbound.theory.alpha_loss.losses import (
+    MarginLoss,
+    alpha_gradient,
+    alpha_loss,
+    alpha_of_log,
+    alpha_softmax_loss,
+    exponent,
+    gradient_weight,
+    initial_weight,
+)
+from tailbound.theory.alpha_loss.mixtures import (
+    flipped,
+    gaussian_minimiser,
+    normalised_descent,
+    population_gradient,
+    population_risk,
+)
+from tailbound.theory.claims import load
+from tailbound.theory.core.errors import InputError
+from tailbound.theory.core.fixed_point import NotConverged
+from tailbound.theory.vs_loss.mixture import GaussianMixture
+from tailbound.theory.vs_loss.scalar_losses import LogisticLoss
+from tailbound.theory.vs_loss.state_evolution import ridge_erm
+
+INF = float("inf")
+alphas = st.floats(0.05, 50) | st.sampled_from([1.0, 1 - 1e-12, 1 + 1e-12, INF])
+probabilities = st.floats(1e-12, 1.0)
+steady = settings(deadline=None, max_examples=60)
+
+
+def masses(numbers):
+    return np.array(numbers) / sum(numbers)
+
+
+distributions = st.lists(st.floats(0.01, 1), min_size=2, max_size=6).map(masses)
+
+# The loss
+
+
+@steady
+@given(alphas, probabilities)
+def test_loss_falls_in_alpha_and_in_the_probability(alpha, p):
+    assert alpha_loss(p, alpha) >= alpha_loss(p, alpha * 1.5) >= 0
+    assert alpha_loss(p, alpha) >= alpha_loss(min(1.0, p * 1.5), alpha)
+
+
+@steady
+@given(probabilities, st.sampled_from([1e-3, 1e-7, 1e-12]))
+def test_loss_is_continuous_at_one(p, gap):
+    around = [alpha_loss(p, 1 + s * gap) for s in (-1, 0, 1)]
+    assert around == pytest.approx([-np.log(p)] * 3, rel=40 * gap + 1e-14)
+
+
+def test_values_at_the_ends():
+    assert alpha_loss([0.0, 0.5, 1.0], INF).tolist() == [1.0, 0.5, 0.0]
+    assert alpha_loss(0.0, 4.0) == pytest.approx(4 / 3)
+    assert alpha_loss(0.0, 1.0) == alpha_loss(0.0, 0.5) == INF
+    assert alpha_loss(1.0, 0.3) == 0
+
+
+def test_largest_weight_continues_the_loss_linearly():
+    log_p = np.array([-1.0, -5.0, -10.0, -20.0, -30.0])
+    exact, capped = (alpha_of_log(log_p, 0.5, max_weight=w) for w in (INF, np.exp(10.0)))
+    assert capped[:3] == pytest.approx(exact[:3], rel=1e-14)
+    assert np.diff(capped[2:]) == pytest.approx([10 * np.exp(10.0)] * 2)
+    assert alpha_of_log(log_p, 3.0, max_weight=2.0) == pytest.approx(alpha_of_log(log_p, 3.0))
+
+
+@steady
+@given(st.integers(0, 10_000), alphas)
+def test_gradient_by_differences(seed, alpha):
+    rng = np.random.default_rng(seed)
+    logits, labels = rng.normal(size=(3, 4)), rng.integers(4, size=3)
+    step, found = 1e-6, alpha_gradient(logits, labels, alpha)
+    for k in range(4):
+        moved = [alpha_softmax_loss(logits + s * step * np.eye(4)[k], labels, alpha) for s in (1, -1)]
+        assert (moved[0] - moved[1]) / (2 * step) == pytest.approx(found[:, k], rel=2e-5, abs=1e-6)
+    assert found.sum(axis=1) == pytest.approx(np.zeros(3), abs=1e-12 * np.abs(found).max())
+
+
+def test_gradient_of_confident_examples_keeps_its_digits():
+    assert alpha_gradient([[60.0, 0.0]], [0], 2.0) == pytest.approx(np.array([[-1, 1]]) * np.exp(-60), rel=1e-12)
+
+
+def test_weights_of_examples():
+    assert gradient_weight([0.5, 0.1], 8.0) == pytest.approx([0.5453, 0.1334], abs=1e-4)
+    assert initial_weight(10, 1.0) == 1
+    assert initial_weight(10, INF) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("alpha", [0, -1.0, float("nan"), "2", True, None])
+def test_alpha_out_of_range(alpha):
+    with pytest.raises(InputError, match=r"alpha must be a number > 0 or inf"):
+        exponent(alpha)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: alpha_loss(1.5, 2.0), r"probability must lie in \[0, 1\], got \[1.5\]"),
+        (lambda: alpha_of_log(0.1, 2.0), r"log p must be <= 0"),
+        (lambda: alpha_of_log(-0.1, 2.0, max_weight=0.5), "max_weight must be > 1"),
+        (lambda: alpha_softmax_loss([1.0], [0], 2.0), "must agree"),
+        (lambda: alpha_softmax_loss([[1.0, 2.0]], [2], 2.0), r"labels must be integers in 0..1, got \[2\]"),
+        (lambda: initial_weight(1, 2.0), "num_classes must be >= 2"),
+        (lambda: MarginLoss(2.0).prox(np.zeros(1), 1.0), "needs a convex loss"),
+        (lambda: tilted([0.5, 0.6], 2.0), "sum to 1"),
+        (lambda: arimoto_entropy([[0.5, 0.6]], 2.0), "table of probabilities"),
+        (lambda: optimal_logit(0.5, INF), "alpha must be finite"),
+        (lambda: calibration_curvature(INF), "alpha must be finite"),
+        (lambda: calibration_function(1.5, 2.0), "excess_error must lie in"),
+        (lambda: convexity_modulus(1.5, 1.0), "alpha must be <= 1"),
+        (lambda: lipschitz_constant(1.0, 0.0), "radius must be > 0"),
+        (lambda: noise_gap_bound(1.0, 10, 0.2), "alpha must be > 1"),
+        (lambda: noise_gap_bound(2.0, 10, 0.9), "flip_rate must be < 1 - 1/K"),
+        (lambda: noise_gap_bound(2.0, 1, 0.2), "num_classes must be >= 2"),
+        (lambda: flipped(GaussianMixture((0.5, 0.5), ((1.0, 0.0), (0.0, 1.0))), 0.1), "must have signs"),
+        (lambda: flipped(GaussianMixture.antipodal(0.5, 1.0), 1.0), "rates must lie in"),
+        (lambda: gaussian_minimiser([1.0], [[1.0]], INF), "alpha must be finite"),
+        (lambda: largest_alpha(1, 0.5), "num_classes must be >= 2"),
+        (lambda: largest_alpha(3, 0.0), "first_gradient must lie in"),
+    ],
+)
+def test_input_errors_name_the_value(call, words):
+    with pytest.raises(InputError, match=words):
+        call()
+
+
+# The loss of a score and its proximal map
+
+
+@pytest.mark.parametrize("alpha", [0.3, 0.5, 0.9, 1.0, 1.5, 8.0, INF])
+def test_slope_and_curvature_by_differences(alpha):
+    z, step, loss = np.linspace(-6, 8, 29), 1e-5, MarginLoss(alpha)
+    for function, derivative in ((loss.value, loss.slope), (loss.slope, loss.curvature)):
+        measured = (function(z + step) - function(z - step)) / (2 * step)
+        assert measured == pytest.approx(derivative(z), rel=1e-6, abs=1e-8)
+
+
+@steady
+@given(st.floats(0.2, 1.0), st.floats(-4, 6), st.floats(-300, 300))
+def test_proximal_map_solves_its_equation(alpha, log_step, h):
+    loss, step = MarginLoss(alpha), float(np.exp(log_step))
+    u, slope, stiffness = (each.item() for each in loss.prox(np.array([h]), step))
+    assert u + step * slope == pytest.approx(h, abs=1e-9 * (1 + abs(h) + abs(step * slope)))
+    assert slope == pytest.approx(loss.slope(np.array(u)).item(), rel=1e-12)
+    curvature = loss.curvature(np.array(u)).item()
+    assert stiffness == pytest.approx(curvature / (1 + step * curvature), rel=1e-12)
+
+
+def test_proximal_map_of_the_log_loss():
+    h = np.linspace(-40, 40, 81)
+    for step in (0.01, 1.0, 300.0):
+        for found, stated in zip(MarginLoss(1.0).prox(h, step), LogisticLoss().prox(h, step), strict=True):
+            assert found == pytest.approx(stated, rel=1e-9, abs=1e-12)
+
+
+# Calibration
+
+
+@steady
+@given(distributions, st.floats(0.1, 10))
+def test_tilting_is_undone_by_its_inverse(p, alpha):
+    assert tilted(tilted(p, alpha), 1 / alpha) == pytest.approx(p, rel=1e-9)
+    assert (np.argsort(tilted(p, alpha), kind="stable") == np.argsort(p, kind="stable")).all()
+
+
+@steady
+@given(distributions, alphas)
+def test_tilted_distribution_has_the_least_risk(p, alpha):
+    least = minimal_risk(p, alpha)
+    for q in (p, np.full(p.size, 1 / p.size), np.roll(p, 1)):
+        assert p @ alpha_loss(q, alpha) >= least - 1e-12 * (1 + abs(least))
+
+
+def test_zeros_and_ties():
+    assert tilted([0.5, 0.5, 0.0], INF).tolist() == [0.5, 0.5, 0.0]
+    assert tilted([0.6, 0.4, 0.0], 0.5)[2] == 0
+    assert np.isfinite(minimal_risk([0.6, 0.4, 0.0], 0.5))
+    assert minimal_risk([1.0, 0.0], 0.3) == 0
+
+
+def test_entropy_is_continuous_in_alpha():
+    joint = [[0.2, 0.1, 0.0], [0.1, 0.3, 0.3]]
+    assert arimoto_entropy(joint, 1 + 1e-6) == pytest.approx(arimoto_entropy(joint, 1.0), abs=1e-5)
+    assert arimoto_entropy(joint, 1e6) == pytest.approx(arimoto_entropy(joint, INF), abs=1e-5)
+    assert arimoto_entropy([[0.25, 0.25], [0.25, 0.25]], 0.3) == pytest.approx(np.log(2))
+
+
+@pytest.mark.parametrize(
+    ("alpha", "stated"),
+    [(0.5, lambda t: 1 - np.sqrt(1 - t * t)), (INF, lambda t: t / 2), (2.0, lambda t: np.sqrt(2 + 2 * t * t) - 2**0.5)],
+)
+def test_calibration_function_in_closed_form(alpha, stated):
+    t = np.linspace(0, 1, 21)
+    assert calibration_function(t, alpha) == pytest.approx(stated(t), abs=1e-12)
+
+
+# Landscape
+
+
+@steady
+@given(st.floats(0.2, 20), st.floats(0.1, 8))
+def test_constants_bound_the_loss(alpha, radius):
+    z, loss = np.linspace(-radius, radius, 401), MarginLoss(alpha)
+    steepest = np.abs(loss.slope(z)).max()
+    assert steepest <= lipschitz_constant(alpha, radius) * (1 + 1e-12)
+    assert steepest >= lipschitz_constant(alpha, radius) * 0.999
+    assert loss.value(z).max() == pytest.approx(largest_loss(alpha, radius))
+    if alpha <= 1:
+        assert loss.curvature(z).min() == pytest.approx(convexity_modulus(alpha, radius))
+    else:
+        s = steepest_probability(alpha)
+        assert np.log(s / (1 - s)) == pytest.approx(inflection(alpha))
+
+
+def test_constants_on_the_line():
+    assert lipschitz_constant(1.0) == 1
+    assert lipschitz_constant(0.9) == INF
+    assert lipschitz_constant(INF) == 0.25
+    assert inflection(1.0) == -INF
+    assert steepest_probability(0.5) == 0
+
+
+def test_bounds():
+    assert generalisation_bound(2.0, radius=1.0, num_examples=400) == pytest.approx(
+        generalisation_bound(2.0, radius=1.0, num_examples=100) / 2
+    )
+    assert descent_steps(0.1, 1.0, 1.0) == 100
+    assert noise_gap_bound(INF, 10, 0.4) == 0
+    assert noise_gap_bound(smallest_alpha_for_gap(10, 0.3, 0.1), 10, 0.3) == pytest.approx(0.1)
+    known = {"gradient_norm": 0.3, "start_radius": 0.5, "radius": 1.0, "feature_norm": 1.0, "parameter_radius": 1.0}
+    assert slqc_radius(1.0, 1.0, **known) == pytest.approx(0.5)
+    assert slqc_radius(4.0, 1.0, **known) == 0
+    with pytest.raises(InputError, match="start_alpha"):
+        slqc_radius(1.0, 2.0, **known)
+    value, slope = saturation_constants(2.0)
+    z = np.array([-2.0])
+    assert abs(MarginLoss(3.0).value(z) - MarginLoss(1.0).value(z))[0] <= value * 2 / 3
+    assert abs(MarginLoss(3.0).slope(z) - MarginLoss(1.0).slope(z))[0] <= slope * 2 / 3
+
+
+# Mixtures
+
+
+def test_flipped_mixture():
+    mixture = GaussianMixture.binary(0.3, (2.0, 1.0), 0.5)
+    noisy = flipped(mixture, (0.1, 0.0))
+    assert noisy.priors == pytest.approx((0.27, 0.7, 0.03))
+    assert noisy.signs == (1, -1, -1)
+    assert noisy.gram[2] == pytest.approx((4.0, 0.5, 4.0))
+    assert flipped(mixture, 0.0) == mixture
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("flip_rate", [0.0, 0.2])
+def test_population_gradient_by_differences(alpha, flip_rate):
+    known = {"mean": [0.5, 0.2], "covariance": [[1.0, 0.3], [0.3, 0.5]], "alpha": alpha, "flip_rate": flip_rate}
+    theta, step = np.array([0.7, -1.2]), 1e-5
+    measured = [
+        (population_risk(theta + step * e, **known) - population_risk(theta - step * e, **known)) / (2 * step)
+        for e in np.eye(2)
+    ]
+    assert population_gradient(theta, **known) == pytest.approx(measured, rel=1e-6, abs=1e-9)
+
+
+def test_descent_that_cannot_arrive():
+    with pytest.raises(NotConverged, match="10 steps"):
+        normalised_descent([5.0, 5.0], [0.5, 0.2], np.eye(2), 1.0, step=0.1, within=0.1, max_steps=10)
+
+
+def test_limit_does_not_see_which_class_is_called_first():
+    plus = ridge_erm(flipped(GaussianMixture.antipodal(0.3, 2.0), 0.1), 0.5, 0.05, (MarginLoss(0.6),) * 2)
+    minus = ridge_erm(flipped(GaussianMixture.antipodal(0.7, 2.0), 0.1), 0.5, 0.05, (MarginLoss(0.6),) * 2)
+    assert plus.errors[:2] == pytest.approx(minus.errors[:2][::-1], abs=1e-8)
+    assert max(plus.residual, plus.correction) < 1e-9
+
+
+# Fits
+
+
+def points(seed=0, n=60, d=4):
+    rng = np.random.default_rng(seed)
+    labels = np.where(rng.random(n) < 0.4, 1, -1)
+    return labels[:, None] * 0.7 + rng.standard_normal((n, d)), labels
+
+
+def test_fits_are_stationary_and_continue_from_the_log_loss():
+    features, labels = points()
+    fitted = fit_path(features, labels, [4.0, 0.5, 1.0, 2.0], ridge=0.05)
+    assert set(fitted) == {0.5, 1.0, 2.0, 4.0}
+    for alpha, (w, b) in fitted.items():
+        slopes = MarginLoss(alpha).slope(labels * (features @ w + b)) * labels / len(labels)
+        assert features.T @ slopes + 0.05 * w == pytest.approx(np.zeros(4), abs=1e-5)
+        assert slopes.sum() == pytest.approx(0, abs=1e-5)
+
+
+def test_conic_program_agrees_with_newton():
+    from tailbound.theory.alpha_loss.programs import minimise_ridge_risk
+
+    features, labels = points(n=30, d=3)
+    w, b = fit_ridge(features, labels, (MarginLoss(0.6),) * 2, 0.1)
+    by_cone, intercept, proof = minimise_ridge_risk(features, labels, 0.6, 0.1)
+    assert by_cone == pytest.approx(w, abs=1e-5)
+    assert intercept == pytest.approx(b, abs=1e-5)
+    value = MarginLoss(0.6).value(labels * (features @ w + b)).mean() + 0.05 * w @ w
+    assert proof.bound - 1e-9 <= value <= proof.value + 1e-7
+
+
+def test_programs_refuse_what_is_not_convex():
+    from tailbound.theory.alpha_loss.programs import least_label_sum, minimise_ridge_risk
+
+    with pytest.raises(InputError, match="alpha must be <= 1"):
+        minimise_ridge_risk(*points(), 2.0, 0.1)
+    with pytest.raises(InputError, match="alpha must be > 1"):
+        least_label_sum(3, 1.0)
+
+
+def test_methods_meet_the_same_data():
+    case = dict(FLIP_ERRORS.cases[0], num_examples=40)
+    both, one = (
+        draw_errors(np.random.default_rng(3), **(case | {"alphas": chosen})) for chosen in ((1.0, 2.0), (1.0,))
+    )
+    assert both[0] == one[0]
+
+
+def test_outliers_join_the_mixture():
+    mixture = noisy_mixture(0.5, 2.0, 0.1, 0.2, 3.0)
+    assert sum(mixture.priors) == pytest.approx(1)
+    assert mixture.priors[-1] == pytest.approx(0.2)
+    assert mixture.gram[-1][-1] == pytest.approx(36.0)
+    assert mixture.signs[-1] == -1
+
+
+# Constants
+
+
+@pytest.mark.parametrize("num_classes", [2, 10, 1000])
+def test_constants_rest_on_claims(num_classes):
+    known = load("alpha_loss")
+    entries = list(alpha_entries(num_classes, flip_rate=0.2))
+    assert [entry["name"].split(".")[1] for entry in entries] == [
+        "alpha", "noise_gap", "temperature", "learning_rate_factor",
+    ]  # fmt: skip
+    for entry in entries:
+        assert entry["claim"] in known
+        assert entry["low"] <= entry["value"] <= entry["high"]
+    assert len(list(alpha_entries(num_classes))) == 3
+
+
+def test_largest_alpha_keeps_the_first_gradient():
+    assert initial_weight(10, largest_alpha(10, 0.3)) == pytest.approx(0.3)
+    assert largest_alpha(10, 0.05) == INF
+    assert largest_alpha(10, 1.0) == 1
+
+
+# In torch: what the battery of `test_losses` does not ask
+
+
+@pytest.mark.parametrize("alpha", [0.7, 1 - 1e-6, 1 + 1e-7, 1.3, INF])
+def test_single_precision_has_the_digits_of_the_formula(alpha):
+    torch = pytest.importorskip("torch")
+    from tailbound.nn_validation.alpha_loss import AlphaLoss
+
+    logits, labels = np.random.default_rng(0).normal(size=(50, 6)) * 3, np.arange(50) % 6
+    variable = torch.tensor(logits, dtype=torch.float32, requires_grad=True)
+    losses = AlphaLoss(alpha=alpha, reduction="none")(variable, torch.tensor(labels))
+    losses.sum().backward()
+    stated = alpha_softmax_loss(variable.detach().double().numpy(), labels, alpha)
+    assert losses.detach().numpy() == pytest.approx(stated, rel=2e-5, abs=1e-6)
+    gradient = alpha_gradient(variable.detach().double().numpy(), labels, alpha)
+    assert variable.grad.numpy() == pytest.approx(gradient, rel=1e-4, abs=1e-6)
+
+
+def test_vanishing_probability_has_a_gradient_where_the_textbook_form_has_none():
+    torch = pytest.importorskip("torch")
+    from tailbound.nn_validation.alpha_loss import AlphaLoss
+
+    variable = torch.tensor([[-200.0, 0.0]], requires_grad=True)
+    textbook = 2 * (1 - torch.softmax(variable, -1)[0, 0] ** 0.5)
+    textbook.backward()
+    assert variable.grad.isnan().any()
+    variable.grad = None
+    AlphaLoss(alpha=2.0)(variable, torch.tensor([0])).backward()
+    assert variable.grad.isfinite().all()
+    assert variable.grad.abs().max() < 1e-30
+
+
+def test_torch_options():
+    pytest.importorskip("torch")
+    from tailbound.nn_validation.alpha_loss import AlphaLoss
+
+    assert AlphaLoss(alpha=4.0).scale == 0.25
+    assert AlphaLoss(alpha=INF).scale == 1
+    with pytest.raises(InputError, match="alpha must be a number > 0"):
+        AlphaLoss(alpha=0.0)
+    with pytest.raises(InputError, match="max_weight must lie in"):
+        AlphaLoss(alpha=0.5, max_weight=0.5)
