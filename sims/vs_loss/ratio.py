@@ -94,5 +94,6 @@ AUTO_RATIO = Study(
         ),
     ),
     repetitions=40,
+    version=2,
     quick={"num_examples": 60},
 )
