@@ -3,6 +3,8 @@
 Both draw Gaussian classes: x = s e_y + g with g standard normal, K classes equally likely, s the `signal_strength`.
 """
 
+from typing import Any
+
 import numpy as np
 
 from ..theory.core.errors import InputError, nearest
@@ -88,8 +90,8 @@ def draw_memorisation(
             weights -= step * features.T @ clipped_gradient(features @ weights, noisy, max_norm)
         scores = features @ weights
         found = scores.argmax(axis=1)
-        factor = np.linalg.qr(weights, mode="r").T  # the scores' covariance is W'W = R'R
-        new = signal_strength * weights[truth] + white @ factor.T
+        factor: Any = np.linalg.qr(weights, mode="r")  # the scores' covariance is W'W = R'R
+        new = signal_strength * weights[truth] + white @ factor
         rows.append(
             {
                 "max_norm": max_norm,

@@ -110,8 +110,8 @@ def _clipped_to_box(log_q: np.ndarray, max_norm: float, normaliser: float) -> np
 def _soft_thresholded(q: np.ndarray, rate: float) -> np.ndarray:
     """p = 1: softmax(z) is q moved towards a common value by at most `rate`."""
     bends = np.unique([q - rate, q + rate]).clip(min=0.0)
-    sums = np.clip(bends[:, None], q - rate, q + rate).sum(axis=1)
-    common = np.interp(1.0, sums, bends)
+    moved = np.clip((bends[:, None] - q) / rate, -1, 1).sum(axis=1)  # 0 where the sum of q stays
+    common = np.interp(0.0, moved, bends)
     return np.log(np.clip(common, q - rate, q + rate) / common)
 
 
