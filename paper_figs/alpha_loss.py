@@ -81,8 +81,8 @@ def family() -> tuple[Figure, dict[str, pd.DataFrame]]:
 def calibration() -> tuple[Figure, dict[str, pd.DataFrame]]:
     """What α-loss estimates: tilted distributions, the optimal score, and the calibration function.
 
-    Left: α-tilted binomial distribution; α < 1 flattens, α > 1 sharpens. Middle: f* = α log(η/(1-η)). Right: the excess
-    α-risk that an excess error costs at least, over its value at the largest error.
+    Top: α-tilted binomial distribution, which α < 1 flattens and α > 1 sharpens; the optimal score α log(η/(1-η)).
+    Bottom: the least α-risk; the excess α-risk that an excess error costs at least, over its largest value.
     """
     pmf = binom.pmf(np.arange(21), 20, 0.5)
     tilts, scores, curves = (0.65, 1.0, 1.5), (0.5, 1.0, 2.0), (0.5, 1.0, 2.0, 8.0, INFINITY)

@@ -427,12 +427,16 @@ def tilting_sharpens(sign=1):
     """The larger α, the more peaked the tilted distribution: α < 1 flattens, α > 1 sharpens."""
     falls = sp.symbols("r_1 r_2", positive=True)  # log(max P / P) of the others
     shares = [sp.Integer(1), *(sp.exp(-a * r) for r in falls)]
-    total = sum(shares)
-    mean = sum(share * r for share, r in zip(shares[1:], falls, strict=True)) / total
+    mean = sum(share * r for share, r in zip(shares[1:], falls, strict=True)) / sum(shares)
+    at_one = {a: 1}  # every other α by tilting in two steps, (P^(α))^(β) = P^(αβ)
     return (
         Derivation()
-        .equal("derivative of the log of the largest share", sp.diff(-sp.log(total), a), mean)
-        .positive("is > 0", sign * mean)
+        .equal(
+            "derivative of the log of the largest share",
+            sp.diff(-sp.log(sum(shares)), a).subs(at_one),
+            mean.subs(at_one),
+        )
+        .positive("is > 0", sign * mean.subs(at_one))
     )
 
 

@@ -300,7 +300,7 @@ def imbalance_vanishes(alpha, ridge=1e-7):
     kind=Kind.NUMERIC,
     relation=Relation.AT_LEAST,
     formula="balanced classes, flips 0.2, λ = 0.01, d/n = 0.1 … 0.5: error at α = 1/2 > error at 0.8 > error at 1",
-    cases=({"aspect_ratio": 0.1, "flip_rate": 0.2}, {"aspect_ratio": 0.5, "flip_rate": 0.2}),
+    cases=({"aspect_ratio": 0.5, "flip_rate": 0.2},),
     full_cases=cases(aspect_ratio=[0.1, 0.2, 0.5], flip_rate=[0.1, 0.2, 0.3]),
     wrong={"α = 1/2 best": {"alphas": (1.0, 0.8, 0.5)}},
 )
