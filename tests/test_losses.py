@@ -604,6 +604,13 @@ class TestNotice:
                 loss(head(torch.randn(50, 64).to(dtype)).to(dtype), torch.randint(2, (50,)))
         loss(torch.full((1, 2), torch.nan), torch.tensor([0]))
 
+    @pytest.mark.parametrize("dtype", HALF, ids=str)
+    def test_does_not_come_for_cosines_rounded_to_half_precision(self, dtype):
+        rows = torch.nn.functional.normalize(torch.randn(500, 64, generator=torch.Generator().manual_seed(0)).to(dtype))
+        cosines = (rows * rows).sum(dim=1, keepdim=True)
+        assert cosines.max() > 1
+        LDAMLoss([9, 1])(torch.cat([cosines, -cosines], dim=1), torch.zeros(500, dtype=torch.long))
+
     def test_comes_when_logits_grow_later(self):
         loss = LDAMLoss([9, 1])
         for _ in range(20):
