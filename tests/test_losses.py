@@ -582,11 +582,20 @@ def test_margins_of_ldam():
     assert torch.equal(LDAMLoss([9, 4], max_margin=0.0).margins, torch.zeros(2))
 
 
-@pytest.mark.filterwarnings("error")
 class TestNotice:
     """Logits outside [-1, 1] mean that the normalised head is missing."""
 
     COSINES, LABELS = torch.tensor([[1.0, -1.0], [0.2, 0.3]]), torch.tensor([0, 1])
+
+    @pytest.fixture(autouse=True)
+    def warnings_are_errors(self):  # a mark here would not outdo the module's
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            yield
+
+    def test_would_be_seen(self):
+        with pytest.raises(UserWarning, match="LDAM expects cosines"):
+            LDAMLoss([9, 1])(2 * self.COSINES, self.LABELS)
 
     def test_comes_once_and_points_to_the_call(self):
         loss = LDAMLoss([9, 1])
