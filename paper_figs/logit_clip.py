@@ -66,7 +66,7 @@ def loss_ranges() -> tuple[Figure, pd.DataFrame]:
         ax.set(xlim=(0, 5), ylim=(0, None), xlabel=r"threshold $\tau$", title=f"$K={K}$")
     axes[0].set_ylabel("least and largest loss")
     axes[0].legend(loc="upper left")
-    return fig, table.assign(norm=table.norm.astype(str))
+    return fig, table.assign(norm=table.norm.map(_name))
 
 
 @figure("logit_clip.reach")
@@ -78,14 +78,19 @@ def reach() -> tuple[Figure, dict[str, pd.DataFrame]]:
     thresholds = np.linspace(0.02, 5, 200)
     curves = pd.DataFrame(
         [
-            {"norm": str(p), "max_norm": t, "probability": probability_range(t, 10, norm=p).high}
+            {"norm": _name(p), "max_norm": t, "probability": probability_range(t, 10, norm=p).high}
             for p in NORMS
             for t in thresholds
         ]
     )
     marks = pd.DataFrame(
         [
-            {"norm": str(p), "noise_rate": eta, "max_norm": zero_gap_threshold(eta, 10, norm=p), "probability": 1 - eta}
+            {
+                "norm": _name(p),
+                "noise_rate": eta,
+                "max_norm": zero_gap_threshold(eta, 10, norm=p),
+                "probability": 1 - eta,
+            }
             for p in NORMS
             for eta in RATES
         ]
@@ -93,7 +98,7 @@ def reach() -> tuple[Figure, dict[str, pd.DataFrame]]:
     fig = Figure(figsize=(COLUMN, 2.6), layout="constrained")
     ax = fig.subplots()
     for line, (p, label) in zip(LINES, NORMS.items(), strict=False):
-        shown, points = matching(curves, norm=str(p)), matching(marks, norm=str(p))
+        shown, points = matching(curves, norm=_name(p)), matching(marks, norm=_name(p))
         ax.plot(shown.max_norm, shown.probability, **dashes(line))
         ax.plot(points.max_norm, points.probability, **dot(line))
         ax.plot([], [], **line, label=label)
@@ -163,19 +168,19 @@ def uneven_noise(rows: pd.DataFrame) -> tuple[Figure, dict[str, pd.DataFrame]]:
     thresholds = np.unique([*np.linspace(0.1, 4, 60), threshold])
     curves = pd.DataFrame(
         [
-            {"norm": str(p), "max_norm": t, "gap": risk_gap(np.eye(10)[:1], pairs, t, norm=p).clean}
+            {"norm": _name(p), "max_norm": t, "gap": risk_gap(np.eye(10)[:1], pairs, t, norm=p).clean}
             for p in NORMS
             for t in thresholds
         ]
     )
-    chosen = matching(rows, noise="drawn").assign(norm=lambda each: each.norm.astype(str))
+    chosen = matching(rows, noise="drawn").assign(norm=lambda each: each.norm.map(_name))
     points = summary(chosen, ["norm", "max_norm"], "clean")
     fig = Figure(figsize=(COLUMN, 2.8), layout="constrained")
     ax = fig.subplots()
     for line, (p, label) in zip(LINES, NORMS.items(), strict=False):
-        shown = matching(curves, norm=str(p))
+        shown = matching(curves, norm=_name(p))
         ax.plot(shown.max_norm, shown.gap, **dashes(line))
-        error_bars(ax, "max_norm", matching(points, norm=str(p)), line)
+        error_bars(ax, "max_norm", matching(points, norm=_name(p)), line)
         ax.plot([], [], **line, label=label)
     ax.axvline(threshold, color=INK, linewidth=0.8, linestyle=":")
     note(ax, rf"$\tau^*={threshold:.2f}$", (threshold, 0.62), (3, 0))
@@ -286,3 +291,7 @@ def memorisation(rows: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     handles.append(simulation_key(table, f"$n$ = {examples}", marker="none"))
     fig.legend(handles=handles, loc="outside upper center", ncols=2)
     return fig, table
+
+
+def _name(norm: float) -> str:
+    return f"p = {norm:g}"
