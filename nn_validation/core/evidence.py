@@ -36,7 +36,9 @@ __all__ = [
     "main",
     "paired",
     "run_set",
+    "set_names",
     "sets_with",
+    "terminal_sets",
 ]
 
 INDEX = COMMITTED.with_name("trained.index.json")
@@ -155,7 +157,7 @@ class RunSet:
 
     def evidence(self, *methods: str) -> str:
         """The files of some methods, for a claim's note."""
-        files = (f"{_stem(method)}-seed{','.join(map(str, self.seeds[method]))}" for method in methods)
+        files = (_file(method, 0).replace("0.json", ",".join(map(str, self.seeds[method]))) for method in methods)
         return f"records {self.folder}: {'; '.join(files)}"
 
 
@@ -171,11 +173,30 @@ def run_set(folder: str = DIGITS) -> RunSet:
     return _load(COMMITTED, folder, json.dumps(index[folder]))
 
 
+def set_names() -> list[str]:
+    """All sets of the index: digits first."""
+    return sorted(_index(INDEX), key=lambda name: (not name.startswith(DIGITS.partition("/")[0]), name))
+
+
 def sets_with(*methods: str, among: Sequence[str] = (DIGITS, CIFAR), seeds: int = 2) -> list[str]:
     """The sets of the index that hold so many seeds of every one of these methods, in the order of `among`."""
     index = _index(INDEX)
     listed = {folder: index[folder]["seeds"] for folder in among if folder in index}
     return [folder for folder, each in listed.items() if all(len(each.get(method, ())) >= seeds for method in methods)]
+
+
+def terminal_sets(*methods: str, seeds: int = 2) -> dict[str, dict[int, str]]:
+    """The sets of runs far into the terminal phase, without augmentation: ``<data>/<profile>`` → epochs → folder.
+
+    Only sets with so many seeds of each of the methods; digits first.
+    """
+    found: dict[str, dict[int, str]] = {}
+    index = _index(INDEX)
+    for folder in set_names():
+        entry = index[folder]
+        if not entry["augmented"] and all(len(entry["seeds"].get(method, ())) >= seeds for method in methods):
+            found.setdefault(folder.rpartition("/")[0], {})[entry["epochs"]] = folder
+    return {place: dict(sorted(sets.items())) for place, sets in found.items()}
 
 
 def interval(values: np.ndarray) -> Interval:
@@ -226,20 +247,19 @@ def fitted_line(x: np.ndarray, y: np.ndarray) -> Fit:
 
 def index_text(folder: Path = COMMITTED) -> str:
     """Return the index of the records below a folder."""
-    sets: dict[str, dict[str, list[Path]]] = {}
+    sets: dict[str, dict[str, list[int]]] = {}
+    known: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.glob("*/*/*/*.json")):
-        record = read_record(path)
-        of_set = sets.setdefault(str(path.parent.relative_to(folder)), {})
-        of_set.setdefault(record["run"]["method"], []).append(path)
+        run, name = read_record(path)["run"], str(path.parent.relative_to(folder))
+        sets.setdefault(name, {}).setdefault(run["method"], []).append(run["seed"])
+        protocol = run["protocol"]
+        known[name] = {"epochs": protocol["epochs"], "augmented": bool(protocol["padding"] or protocol["flip"])}
+    sorted_sets = {name: {key: sorted(sets[name][key]) for key in sorted(sets[name])} for name in sorted(sets)}
     index = {
-        name: {"digest": _digest(folder / name, methods), "seeds": {k: _seeds(v) for k, v in methods.items()}}
-        for name, methods in sets.items()
+        name: {"digest": _digest(folder / name, each), **known[name], "seeds": each}
+        for name, each in sorted_sets.items()
     }
-    lines = [
-        f"{json.dumps(name)}: {json.dumps(each | {'seeds': dict(sorted(each['seeds'].items()))})}"
-        for name, each in sorted(index.items())
-    ]
-    return "{\n" + ",\n".join(lines) + "\n}\n"
+    return "{\n" + ",\n".join(f"{json.dumps(name)}: {json.dumps(each)}" for name, each in index.items()) + "\n}\n"
 
 
 def main(arguments: Sequence[str] = ()) -> int:
@@ -254,18 +274,15 @@ def main(arguments: Sequence[str] = ()) -> int:
     return 0
 
 
-def _seeds(paths: list[Path]) -> list[int]:
-    return sorted(int(path.stem.rpartition("-seed")[2]) for path in paths)
+def _file(method: str, seed: int) -> str:
+    return f"{method.replace(':', '_')}-seed{seed}.json"
 
 
-def _stem(method: str) -> str:
-    return method.replace(":", "_")
-
-
-def _digest(folder: Path, methods: Iterable[str]) -> str:
+def _digest(folder: Path, seeds: dict[str, list[int]]) -> str:
+    """Of the listed records; what is there besides does not matter."""
     digest = sha256()
-    for path in sorted(folder.glob("*.json")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in (folder / _file(method, seed) for method in sorted(seeds) for seed in seeds[method]):
+        digest.update(path.name.encode() + b"\0" + (path.read_bytes() if path.exists() else b""))
     return digest.hexdigest()[:16]
 
 
@@ -285,7 +302,7 @@ def _load(folder: Path, name: str, entry: str) -> RunSet:
     if _digest(folder / name, listed["seeds"]) != listed["digest"]:
         raise MissingRecords(f"records of {name!r} are not those of the index; run: python -m {__spec__.name}")
     by_method = {
-        method: [read_record(folder / name / f"{_stem(method)}-seed{seed}.json") for seed in seeds]
+        method: [read_record(folder / name / _file(method, seed)) for seed in seeds]
         for method, seeds in listed["seeds"].items()
     }
     return RunSet(name, listed["seeds"], by_method)

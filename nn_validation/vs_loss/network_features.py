@@ -35,7 +35,7 @@ from ...theory.vs_loss.asymptotics import hard_margin_map
 from ...theory.vs_loss.ratio_estimate import ratio_of, shift_of
 from ..core.records import COMMITTED, read_record
 
-__all__ = ["FEATURES", "PREDICTIONS", "feature_rows", "main", "network_rows", "read_features"]
+__all__ = ["FEATURES", "PREDICTIONS", "feature_rows", "feature_tables", "main", "network_rows", "read_features"]
 
 FEATURES = COMMITTED.with_name("features")
 """Tables that are kept with the package, one for each record, under the same name."""
@@ -153,6 +153,22 @@ def read_features(file: str, folder: Path = FEATURES) -> pd.DataFrame:
     if (COMMITTED / file).exists() and digest != _digest(COMMITTED / file):
         raise InputError(f"{path}: belongs to another record than {file}; make it again")
     return frame
+
+
+def feature_tables(folder: Path = FEATURES) -> dict[str, pd.DataFrame]:
+    """All tables, by the set their records belong to, with ``seed``; sets of at least two networks, digits first.
+
+    Raises:
+        InputError: as `read_features`.
+    """
+    found: dict[str, list[pd.DataFrame]] = {}
+    for path in sorted(
+        folder.glob("*/*/*/*.json"), key=lambda path: (not path.is_relative_to(folder / "digits"), path)
+    ):
+        seed = int(path.stem.rpartition("-seed")[2])
+        frame = read_features(str(path.relative_to(folder)), folder)
+        found.setdefault(str(path.parent.relative_to(folder)), []).append(frame.assign(seed=seed))
+    return {name: pd.concat(frames, ignore_index=True) for name, frames in found.items() if len(frames) >= 2}
 
 
 def main(arguments: Sequence[str]) -> int:

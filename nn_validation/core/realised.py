@@ -1,0 +1,182 @@
+"""What records say of margins: those a loss imposes, those a network realised, and which exponent was best.
+
+Needs no torch. Margins are quantiles over the training images of a class, see `RunSet.margins`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...theory.core.class_counts import ClassCounts
+from ...theory.ldam.margins import class_margins
+from ...theory.vs_loss.geometry import collapsed_geometry
+from ...theory.vs_loss.losses import vs_parameters
+from .evidence import Fit, MissingRecords, RunSet, fitted_line
+
+__all__ = [
+    "EXPONENTS",
+    "BestExponent",
+    "MarginShift",
+    "best_exponent",
+    "collapsed_margins",
+    "exponent_method",
+    "imposed_margins",
+    "log_margin_slope",
+    "margin_shift",
+    "option",
+]
+
+EXPONENTS = (0.0, 0.125, 0.25, 0.333, 0.5, 1.0)
+"""Exponents of LDAM's margins that are tried; 1/4 is the paper's."""
+
+_EQUAL = "ldam:exponent=0"
+_RESAMPLES, _GRID = 2000, 401
+
+
+@dataclass(frozen=True, eq=False)
+class MarginShift:
+    """What margins at an exponent change, against equal margins at the same seeds; each of shape (K,).
+
+    Args:
+        imposed: γ_k minus the common margin.
+        realised: the same difference of the realised margins, mean over seeds.
+        fit: of `realised` on `imposed`; slope 1: the network follows the loss.
+    """
+
+    imposed: np.ndarray
+    realised: np.ndarray
+    fit: Fit
+
+
+@dataclass(frozen=True, eq=False)
+class BestExponent:
+    """Balanced test error against the exponent.
+
+    Args:
+        exponents: tried, shape (E,).
+        errors: of each seed, shape (S, E).
+        parabola: coefficients of the least-squares parabola through all runs, highest power first.
+        least: exponent of its least value in the range tried.
+        low: lower end of the 95 % interval of `least`: residuals of the parabola drawn anew.
+        high: upper end.
+    """
+
+    exponents: tuple[float, ...]
+    errors: np.ndarray
+    parabola: np.ndarray
+    least: float
+    low: float
+    high: float
+
+
+def exponent_method(exponent: float) -> str:
+    """Name of the method that imposes margins at an exponent.
+
+    Example:
+        >>> exponent_method(0.25), exponent_method(1.0)
+        ('ldam', 'ldam:exponent=1')
+    """
+    return "ldam" if exponent == 0.25 else f"ldam:exponent={exponent:g}"
+
+
+def option(method: str, name: str, default: float) -> float:
+    """An option in the name of a method.
+
+    Example:
+        >>> option("cdt:gamma=0.4", "gamma", 0.3), option("cdt", "gamma", 0.3)
+        (0.4, 0.3)
+    """
+    found = dict(part.split("=") for part in method.partition(":")[2].split(",") if part)
+    return float(found.get(name, default))
+
+
+def imposed_margins(runs: RunSet, method: str) -> np.ndarray:
+    """γ_k = C n_k^(-exponent) with largest margin 1/2, cosine units, shape (K,)."""
+    return class_margins(runs.counts, exponent=-option(method, "exponent", 0.25), max_margin=0.5)
+
+
+def margin_shift(runs: RunSet, method: str, quantile: float = 0.5) -> MarginShift:
+    """Compare a method's realised margins with those under equal margins, class by class.
+
+    The difficulty of a class is in both and cancels.
+
+    Raises:
+        MissingRecords: if the two share fewer than two seeds.
+    """
+    both = [_margins_at(runs, name, runs.common_seeds(method, _EQUAL), quantile) for name in (method, _EQUAL)]
+    realised = (both[0] - both[1]).mean(axis=0)
+    imposed = imposed_margins(runs, method) - imposed_margins(runs, _EQUAL)
+    return MarginShift(imposed, realised, fitted_line(imposed, realised))
+
+
+def log_margin_slope(runs: RunSet, method: str, over: str | None = None, quantile: float = 0.5) -> Fit:
+    """Fitted exponent: log margin against log count over the classes, each the mean over seeds.
+
+    Args:
+        runs: the records.
+        method: whose margins.
+        over: divide them by this method's at the same seeds, so that the difficulty of a class cancels.
+        quantile: 0.5 is the median, 0 the smallest margin.
+
+    Raises:
+        ArithmeticError: if a margin is not positive.
+    """
+    seeds = runs.common_seeds(method, over or method)
+    margins = [_margins_at(runs, name, seeds, quantile) for name in ([method, over] if over else [method])]
+    if min(each.min() for each in margins) <= 0:
+        raise ArithmeticError(f"{method}: a margin is not positive, so it has no logarithm")
+    logs = [np.log(each).mean(axis=0) for each in margins]
+    return fitted_line(np.log(runs.counts.array), logs[0] - (logs[1] if over else 0.0))
+
+
+def collapsed_margins(class_counts: ClassCounts, gamma: float) -> np.ndarray:
+    """Logit margin of each class at the optimum over free features under CDT, Δ_k = (n_k / n_max)^γ, shape (K,).
+
+    The constraint Δ_y z_y - Δ_c z_c >= 1 alone fixes no margin: z_y - z_c is 1/Δ_y where the rivals' logits are 0, and
+    n_y^(-γ) in general only up to a factor. At the optimum it is a_y (1 - a_y (a_y - a_c) / |a|²), a = 1/Δ, c the rival
+    with the smallest a, so the exponent is a little below γ.
+
+    Source:
+        derived here, from `collapsed_geometry`.
+
+    Example:
+        >>> collapsed_margins(ClassCounts((100, 10, 1)), 0.5).round(2)
+        array([1.02, 2.97, 1.89])
+    """
+    logits = collapsed_geometry(class_counts, vs_parameters(class_counts, gamma=gamma).delta).logits
+    rivals = np.where(np.eye(len(logits), dtype=bool), -np.inf, logits)
+    return np.diag(logits) - rivals.max(axis=0)
+
+
+def best_exponent(runs: RunSet, which: str = "last") -> BestExponent:
+    """Where the balanced test error is least among LDAM's exponents.
+
+    Args:
+        runs: the records.
+        which: ``last`` epoch or the ``selected`` one.
+
+    Raises:
+        MissingRecords: if fewer than four exponents share two seeds.
+    """
+    tried = [e for e in EXPONENTS if len(runs.seeds.get(exponent_method(e), ())) >= 2]
+    if len(tried) < 4:
+        raise MissingRecords(f"{runs.folder!r} has {len(tried)} exponents with two seeds, a parabola needs 4")
+    seeds = runs.common_seeds(*map(exponent_method, tried))
+    errors = np.array([runs.error(exponent_method(e), which, seeds) for e in tried]).T
+    x = np.tile(tried, len(seeds))
+    powers = np.vander(x, 3)
+    solve = np.linalg.pinv(powers)
+    parabola = solve @ errors.ravel()
+    fitted = powers @ parabola
+    rest = (errors.ravel() - fitted) * np.sqrt(x.size / (x.size - 3))
+    drawn = fitted + np.random.default_rng(0).choice(rest, (_RESAMPLES, x.size))
+    fine = np.linspace(min(tried), max(tried), _GRID)
+    least = fine[(np.vander(fine, 3) @ solve @ drawn.T).argmin(axis=0)]
+    low, high = np.quantile(least, [0.025, 0.975])
+    at = float(fine[np.polyval(parabola, fine).argmin()])
+    return BestExponent(tuple(tried), errors, parabola, at, float(low), float(high))
+
+
+def _margins_at(runs: RunSet, method: str, seeds: list[int], quantile: float) -> np.ndarray:
+    own = runs.seeds[method]
+    return runs.margins(method, quantile)[[own.index(seed) for seed in seeds]]
