@@ -96,7 +96,7 @@ def released_range(temperature, threshold):
     kind=Kind.NUMERIC,
     formula="min of the released loss = log(1 + (K-1) e^(-c max(t, 1/t)))",
     relation=Relation.EQUAL,
-    rtol=1e-12,
+    atol=1e-13,
     cases=cases(temperature=[1.0, 1.5, 5.0, 0.5, 0.1], threshold=["largest"]),
     wrong={
         "at τ = 1/t": {"threshold": "inverse", "temperature": 1.5},
