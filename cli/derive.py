@@ -45,6 +45,15 @@ def derive(
     epochs: Annotated[int, typer.Option(help="Length of the training.")] = 200,
     probability: Annotated[float, typer.Option(help="Probability the cosine head must be able to reach.")] = 0.99,
     test_priors: Annotated[str | None, typer.Option(metavar="P1,P2,…", help="Test priors, if not balanced.")] = None,
+    noise_rate: Annotated[
+        float | None, typer.Option(metavar="RATE", help="Rate of symmetric label noise: alpha-loss and LogitClip too.")
+    ] = None,
+    scores: Annotated[
+        Path | None, typer.Option(metavar="FILE.npy", help="Instead of counts: held-out class probabilities, (N, C).")
+    ] = None,
+    set_size: Annotated[
+        float | None, typer.Option(metavar="K", help="With --scores: labels a set holds in the mean.")
+    ] = None,
     features: Annotated[
         Path | None, typer.Option(help="Instead of counts: features and labels, an npz (X, y) or parquet file.")
     ] = None,
@@ -62,6 +71,11 @@ def derive(
     """
     from ..theory.constants import derive as derive_constants
 
+    if scores is not None or set_size is not None:
+        if scores is None or set_size is None or source or features is not None:
+            raise InputError("--scores and --set-size go together and take the place of class counts; pass those two")
+        _derive_sets(scores, set_size, as_json)
+        return
     if features is not None:
         if source or snippet or any(option is not None for option in (long_tailed, step, classes, largest)):
             raise InputError("--features takes the place of class counts, profiles and snippets; leave those out")
@@ -81,7 +95,12 @@ def derive(
         else [_number(token, "test_priors", "pass one for each class, as 0.7,0.3") for token in test_priors.split(",")]
     )
     constants = derive_constants(
-        class_counts, max_margin=max_margin, epochs=epochs, probability=probability, test_priors=priors
+        class_counts,
+        max_margin=max_margin,
+        epochs=epochs,
+        probability=probability,
+        test_priors=priors,
+        noise_rate=noise_rate,
     )
     if snippet:
         print(constants.snippet(loss), end="")
@@ -89,6 +108,23 @@ def derive(
         print(json.dumps(constants.to_dict()))
     else:
         _print_constants(constants)
+
+
+def _derive_sets(path: Path, set_size: float, as_json: bool) -> None:
+    import numpy as np
+
+    from ..theory.constants import derive_sets
+
+    try:
+        scores = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or "is no npy file of numbers"
+        raise InputError(f"{path}: cannot be read ({reason}); save the scores with numpy.save") from None
+    constants = derive_sets(scores, set_size)
+    if as_json:
+        print(json.dumps({c.name: {k: v for k, v in c.to_dict().items() if k != "name"} for c in constants}))
+    else:
+        _print_reasons(open_console(), constants)
 
 
 def _meaning(counts: bool, labels: bool):
@@ -208,14 +244,23 @@ def _print_constants(constants) -> None:
     console.print(table)
     if len(counts) > len(shown):
         console.print(f"({len(counts) - len(shown)} classes between left out; --json has them all)", highlight=False)
+    _print_reasons(console, constants)
+    for note in constants.notes:
+        console.print(f"Note: {escape(note)}", highlight=False)
+
+
+def _print_reasons(console, constants) -> None:
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="Why", title_justify="left", title_style="bold")
     for name in ("constant", "value", "range", "formula and reason", "rests on"):
         table.add_column(name, overflow="fold", no_wrap=name == "constant")
     for c in constants:
         value = "by class" if hasattr(c.value, "shape") else f"{c.value:.5g}"
-        span = "" if c.low is None else f"{c.low:.4g} … {c.high:.4g}"
+        ends = ("" if end is None else f"{end:.4g}" for end in (c.low, c.high))
+        span = "" if c.low is None and c.high is None else " … ".join(ends).strip()
         why = escape(f"{c.formula}\n{c.reason}" + (f"\nrange: {c.range_reason}" if c.range_reason else ""))
         table.add_row(c.name, value, span, why, f"{c.origin}\n{c.claim}\n{styled(c.verdict)}", end_section=True)
     console.print(table)
-    for note in constants.notes:
-        console.print(f"Note: {escape(note)}", highlight=False)

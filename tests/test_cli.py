@@ -877,3 +877,23 @@ def test_any_word_after_the_other_commands_is_answered(command, word):
 @given(st.text(st.characters(exclude_categories=()), max_size=12))
 def test_any_word_in_place_of_a_command_is_answered(word):
     assert_answers(run(word))
+
+
+def test_derive_sets_from_scores(tmp_path):
+    scores = tmp_path / "scores.npy"
+    np.save(scores, np.random.default_rng(1).dirichlet(np.full(5, 0.4), 200))
+    constants = derived("--scores", scores, "--set-size", 2)
+    assert constants["average_k.threshold"]["claim"] == "average_k.optimal_rule"
+    assert "average_k.gain" in run("derive", "--scores", scores, "--set-size", 2).text
+
+
+def test_scores_that_do_not_fit_are_refused(tmp_path):
+    text, scores = tmp_path / "text.npy", tmp_path / "scores.npy"
+    text.write_text("0.5,0.5\n")
+    np.save(scores, np.full((4, 3), 1 / 3))
+    assert_rejected(run("derive", "--scores", scores), "--scores and --set-size go together")
+    assert_rejected(run("derive", 5, 5, "--scores", scores, "--set-size", 1), "take the place of class counts")
+    assert_rejected(run("derive", "--scores", text, "--set-size", 1), str(text), "numpy.save")
+    assert_rejected(run("derive", "--scores", tmp_path / "no.npy", "--set-size", 1), "No such file")
+    assert_rejected(run("derive", "--scores", scores, "--set-size", 4), "mean_size must lie in (0, 3]", "4")
+    assert_rejected(run("derive", 5, 5, "--noise-rate", 0.5), "noise_rate", "0.5")

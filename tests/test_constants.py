@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tailbound.theory import claims
-from tailbound.theory.constants import Origin, derive, ledger
+from tailbound.theory.constants import Origin, derive, derive_sets, ledger
 from tailbound.theory.core.class_counts import ClassCounts
 from tailbound.theory.core.errors import InputError
 from tailbound.theory.ldam.losses import ldam_loss
@@ -408,3 +408,29 @@ def test_vs_snippets_agree_with_theory(loss, profile):
     stated = vs_loss(logits, labels, VSParameters(delta, iota, np.ones(K))).mean()
     np.testing.assert_allclose(found, stated, rtol=1e-6)
     assert not module.state_dict()
+
+
+def test_noisy_labels_bring_alpha_and_the_exact_clip_threshold():
+    plain, noisy = derive([500, 100, 20]), derive([500, 100, 20], noise_rate=0.2)
+    added = [constant.name for constant in noisy if constant.name not in {each.name for each in plain}]
+    assert {name.split(".")[0] for name in added} == {"alpha_loss", "logit_clip"}
+    threshold = noisy["logit_clip.max_norm"]
+    odds = np.exp(threshold.value * np.sqrt(3 / 2))  # K = 3, p = 2: the largest contrast of a unit vector is √(3/2)
+    assert odds / (odds + 2) == pytest.approx(0.8)
+    assert (threshold.verdict, threshold.high) == ("proved", threshold.value)
+    assert 3 ** -(1 - 1 / noisy["alpha_loss.alpha"].value) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.7, -0.1, np.nan])
+def test_noise_rates_out_of_range_are_refused(rate):
+    with pytest.raises(InputError, match=r"noise_rate must be > 0 and < 1 - 1/K = 0\.6667, got"):
+        derive([500, 100, 20], noise_rate=rate)
+
+
+def test_scores_bring_the_threshold_of_average_k():
+    scores = np.random.default_rng(0).dirichlet(np.full(6, 0.3), 400)
+    constants = {constant.name: constant for constant in derive_sets(scores, 2)}
+    threshold = constants["average_k.threshold"]
+    assert (scores >= threshold.value).sum() == 800
+    assert threshold.low < threshold.value < threshold.high
+    assert 0 < constants["average_k.gain"].value <= constants["average_k.gain"].high <= 0.25

@@ -14,15 +14,18 @@ from typing import Any
 
 import numpy as np
 
+from .alpha_loss.constants import alpha_entries
+from .average_k.calibration import threshold_constants
 from .core.class_counts import ClassCounts
 from .core.errors import InputError, nearest, require_in, require_positive
 from .ldam.bounds import inverse_margin_sum
 from .ldam.cosine import largest_cosine_gap, smallest_scale, smallest_scale_possible
 from .ldam.margins import bound_costs, class_margins, optimal_margins
 from .ldam.weights import class_weights, switch_epoch
+from .logit_clip.constants import clip_entries
 from .vs_loss.losses import vs_parameters
 
-__all__ = ["Constant", "Constants", "Origin", "derive", "ledger"]
+__all__ = ["Constant", "Constants", "Origin", "derive", "derive_sets", "ledger"]
 
 # The released code's logit scale, the largest scale in common use, and C of CIFAR-10-LT at ratio 100 (0.5 · 50^(1/4)).
 SCALE, LARGEST_SCALE, REFERENCE_COUNT = 30.0, 64.0, 50
@@ -122,9 +125,10 @@ def derive(
     epochs: int = 200,
     probability: float = 0.99,
     test_priors: Any = None,
+    noise_rate: float | None = None,
     drop_empty: bool = False,
 ) -> Constants:
-    """Derive the constants of LDAM-DRW, LA, CDT and VS from class counts.
+    """Derive the constants of LDAM-DRW, LA, CDT and VS from class counts; for noisy labels also those of noise.
 
     Args:
         source: counts n_k: a `ClassCounts`, sequence, mapping name → count, or pandas Series.
@@ -132,6 +136,7 @@ def derive(
         epochs: length of the training, for the deferred schedule.
         probability: margin-adjusted probability the head must be able to reach, in (1/K, 1).
         test_priors: p_k, when the test classes are known not to be balanced.
+        noise_rate: rate η of symmetric label noise, in (0, 1 - 1/K), when labels are known to be noisy.
         drop_empty: leave out classes with 0 examples instead of an error.
 
     Returns:
@@ -156,14 +161,44 @@ def derive(
         *_scale(counts, max_margin, probability),
         *_deferred(counts, epochs),
         *_adjustments(counts),
+        *_noisy(len(counts), noise_rate),
     ]
     return Constants(counts, tuple(entries), tuple(_notes(counts)))
+
+
+def derive_sets(scores: Any, mean_size: float, *, failure_probability: float = 0.05) -> tuple[Constant, ...]:
+    """Derive the constants of average-K, sets of K labels in the mean, from scores of held-out inputs.
+
+    Args:
+        scores: class probabilities, shape (N, C); no labels are needed.
+        mean_size: K in (0, C].
+        failure_probability: δ of the threshold's range.
+
+    Raises:
+        InputError: for scores or sizes that do not fit.
+
+    Example:
+        >>> [constant.name for constant in derive_sets([[0.5, 0.3, 0.2], [0.8, 0.1, 0.1]], 1)]
+        ['average_k.threshold', 'average_k.tie_fraction', 'average_k.size_error', 'average_k.gain']
+    """
+    entries = threshold_constants(scores, mean_size, failure_probability=failure_probability)
+    return tuple(_constant(**entry) for entry in entries)
+
+
+def _noisy(num_classes: int, noise_rate: float | None) -> Iterator[Constant]:
+    if noise_rate is None:
+        return
+    if not 0 < noise_rate < 1 - 1 / num_classes:
+        limit = f"1 - 1/K = {1 - 1 / num_classes:.4g}"
+        raise InputError(f"noise_rate must be > 0 and < {limit}, got {noise_rate}; leave it out when labels are clean")
+    for entry in (*alpha_entries(num_classes, flip_rate=noise_rate), *clip_entries(num_classes, noise_rate)):
+        yield _constant(**entry)
 
 
 def _constant(name, value, formula, reason, origin, claim, low=None, high=None, range_reason="") -> Constant:
     """Look up the verdict; an empty claim says that no theorem supports the number."""
     verdict = "none" if not claim else ledger()[claim]
-    return Constant(name, value, formula, reason, origin, claim, verdict, low, high, range_reason)
+    return Constant(name, value, formula, reason, Origin(origin), claim, verdict, low, high, range_reason)
 
 
 def _by(claim: str) -> str:

@@ -11,6 +11,6 @@ Source:
     Wei, Zhuang, Xie, Feng, Niu, An, Li (2023), "Mitigating Memorization of Noisy Labels by Clipping the Model
     Prediction", ICML 2023, arXiv:2212.04055. The exact ranges, gaps and thresholds are derived here.
 
-The modules: `clip` (the operator and its loss), `ranges` (exact ranges), `noise` (bounds, gaps, thresholds) and
-`minimiser` (the best clipped logits of a label distribution).
+The modules: `clip` (the operator and its loss), `ranges` (exact ranges), `noise` (bounds, gaps, thresholds),
+`minimiser` (the best clipped logits of a label distribution) and `constants` (what a practitioner gets).
 """
