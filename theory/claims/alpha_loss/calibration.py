@@ -1,6 +1,7 @@
 """What α-loss estimates: tilting, Arimoto's entropy, calibration of the error; remarks about them that are wrong."""
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import sympy as sp
@@ -427,7 +428,7 @@ def tilting_sharpens(sign=1):
     """The larger α, the more peaked the tilted distribution: α < 1 flattens, α > 1 sharpens."""
     falls = sp.symbols("r_1 r_2", positive=True)  # log(max P / P) of the others
     shares = [sp.Integer(1), *(sp.exp(-a * r) for r in falls)]
-    mean = sum(share * r for share, r in zip(shares[1:], falls, strict=True)) / sum(shares)
+    mean: Any = sum(share * r for share, r in zip(shares[1:], falls, strict=True)) / sum(shares)
     at_one = {a: 1}  # every other α by tilting in two steps, (P^(α))^(β) = P^(αβ)
     return (
         Derivation()

@@ -282,7 +282,7 @@ def _best_balanced(alpha: float, aspect_ratio: float, ridges) -> float:
     relation=Relation.AT_MOST,
     formula="|R_+(α) - R_+(1)| at ridge 1e-7 is below d/n at d/n = 0.01, 0.001, 0.0001",
     cases=cases(alpha=[0.5]),
-    full_cases=cases(alpha=[0.3, 0.8]),
+    full_cases=cases(alpha=[0.65, 0.8]),
     wrong={"ridge 0.01": {"ridge": 0.01}},
 )
 def imbalance_vanishes(alpha, ridge=1e-7):
