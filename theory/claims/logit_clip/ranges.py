@@ -341,7 +341,7 @@ def label_sum_values(num_classes=10):
 
 def _ascend(gradient, num_classes: int, max_norm: float, norm: float) -> np.ndarray:
     """Maximise a convex function over the ball from vertices and sign patterns by z <- argmax of <gradient, .>."""
-    size = num_classes if num_classes <= 7 else 1
+    size = num_classes if num_classes <= (10 if norm == INF else 7) else 1
     patterns = np.repeat(np.array(list(product([-1.0, 1.0], repeat=size))), -(-num_classes // size), axis=1)
     vertices, tilt = np.eye(num_classes), np.linspace(1, 1.3, num_classes)
     one_up = np.full((1, num_classes), 0.05) + 0.95 * vertices[1] - 1.05 * vertices[0]
