@@ -12,10 +12,16 @@ Example:
 
 __version__ = "0.1.0"
 
-__all__ = ["ClassCounts", "__version__", "derive", "falsify", "verify"]
+__all__ = ["ClassCounts", "CostSensitiveSVC", "LDAMLoss", "NetworkClassifier", "NormedLinear", "VSLoss"]
+__all__ += ["__version__", "derive", "falsify", "verify"]
 
 _HOME = {
     "ClassCounts": ".theory.core.class_counts",
+    "CostSensitiveSVC": ".theory.vs_loss.estimator",
+    "LDAMLoss": ".nn_validation.ldam",
+    "NetworkClassifier": ".nn_validation.estimator",
+    "NormedLinear": ".nn_validation.core.heads",
+    "VSLoss": ".nn_validation.vs_loss.losses",
     "derive": ".theory.constants",
     "falsify": ".theory.claims",
     "verify": ".theory.claims",

@@ -167,7 +167,7 @@ def long_tailed_indices(labels: np.ndarray, counts: ClassCounts, *, seed: int | 
 
     Example:
         >>> long_tailed_indices(np.array([0, 0, 0, 1, 1]), ClassCounts((2, 1)), seed=1).tolist()
-        [0, 2, 3]
+        [0, 1, 3]
     """
     legacy, own, chosen = np.random.RandomState(0), np.random.default_rng(seed), []
     for k, wanted in enumerate(counts.counts):

@@ -264,7 +264,7 @@ def _measure(model: Any, objective: Any, seen: dict[str, Batches], curves: list[
         splits[name] = {
             "class_accuracy": _rounded(accuracy),
             "balanced_error": balanced_error(accuracy),
-            "ece": calibration_error(out.logits * getattr(objective, "scale", 1.0), out.labels),
+            "ece": calibration_error(out.logits * objective.scale, out.labels),
         }
         if name != "validation":
             margins = label_margins(out.logits, out.labels) / scale
