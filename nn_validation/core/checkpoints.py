@@ -2,7 +2,9 @@
 
 import io
 import json
-import pickle
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +47,16 @@ def load_checkpoint(
     """
     content = _read(path, device)
     if content["identity"] != json.dumps(identity, sort_keys=True):
-        other = json.loads(content["identity"])
-        differing = [key for key in _flat(identity) if _flat(other).get(key) != _flat(identity)[key]]
+        mine, other = _flat(identity), _flat(json.loads(content["identity"]))
+        differing = [key for key in {**mine, **other} if other.get(key) != mine.get(key)]
         raise InputError(
             f"{path}: is the checkpoint of another run (differs in {', '.join(differing[:5])}); "
             "move it away, or write elsewhere"
         )
-    model.load_state_dict(content["model"])
-    optimiser.load_state_dict(content["optimiser"])
-    return json.loads(content["curves"])
+    with _refusing(path):
+        model.load_state_dict(content["model"])
+        optimiser.load_state_dict(content["optimiser"])
+        return json.loads(content["curves"])
 
 
 def load_model(path: Path, model: nn.Module) -> nn.Module:
@@ -71,10 +74,22 @@ def load_model(path: Path, model: nn.Module) -> nn.Module:
 
 
 def _read(path: Path, device: torch.device) -> dict[str, Any]:
-    try:
+    with _refusing(path), warnings.catch_warnings(action="ignore"):
         content = torch.load(path, map_location=device, weights_only=True)
+        json.loads(content["identity"])
         return {key: content[key] for key in ("identity", "model", "optimiser", "curves")}
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Bytes that are no checkpoint can raise anything; memory that runs out is not their fault."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or type(error).__name__})") from None
+    except Exception as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(f"{path}: is no whole checkpoint ({reason}); delete it to train from the start") from None
 

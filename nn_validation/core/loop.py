@@ -19,7 +19,7 @@ from torch import nn
 from ...theory.core.errors import InputError
 from ..methods import Method, method
 from .checkpoints import load_checkpoint, save_checkpoint
-from .images import Batches, ImageData
+from .images import Batches, ImageData, Split
 from .measures import balanced_error, calibration_error, class_accuracy, label_margins, margin_profile
 from .model import CifarResNet
 from .protocols import PROTOCOLS, Protocol, Run, protocol
@@ -120,8 +120,10 @@ def check(run: Run, data: ImageData, device: str = "auto") -> None:
     Raises:
         InputError: as `train`.
     """
-    chosen, counts, epochs = method(run.method), data.class_counts, run.protocol.epochs
-    with _telling_memory(pick_device(device), run.protocol.batch_size):
+    place, chosen, counts, epochs = pick_device(device), method(run.method), data.class_counts, run.protocol.epochs
+    one = Split(data.train.images[:1], data.train.labels[:1])
+    with _telling_memory(place, run.protocol.batch_size):
+        Batches(one, data, place, padding=run.protocol.padding)
         chosen.objective(counts)
         chosen.schedule.class_weights(counts, epochs - 1, epochs=epochs)
         chosen.schedule.sampling_weights(counts, epochs - 1, epochs=epochs)

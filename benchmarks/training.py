@@ -1,0 +1,180 @@
+"""Times the training loop against one in the usual style: python benchmarks/training.py [--compile] [--data FOLDER].
+
+ResNet-32, cross-entropy, batches of 128 images of CIFAR-10's shape (random pixels without ``--data``), the same threads
+for all. Ours is the package's own `train`: images as bytes on the device, crops and mirror images by one indexing
+operation, channels last, bfloat16 where the hardware computes in it. The peer is written here in the style of released
+code: float32 in NCHW, eager, each image padded, cropped, mirrored, made float and normalised by itself in the processes
+of a `DataLoader`, loss and hits read at every step.
+
+They take turns; of each the fastest round counts, in time a step, so that the number of steps does not matter. The
+peer's first steps, while its processes start, are left out. The share in data is the time until a batch is ready.
+
+``--accuracy`` trains both on long-tailed digits with several seeds, ours once more in float32, and compares the
+balanced test errors: mean, standard deviation over seeds, and the difference in standard errors.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from tailbound.nn_validation.core.images import Batches, ImageData, Split, load_images
+from tailbound.nn_validation.core.loop import build_model, outputs, pick_device, train
+from tailbound.nn_validation.core.measures import balanced_error, class_accuracy
+from tailbound.nn_validation.core.protocols import PROTOCOLS, Protocol, Run, protocol
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+_LEFT_OUT = 4  # steps of the peer
+
+
+class OneByOne(Dataset):
+    """Images of a split, each augmented by itself, as torchvision's transforms do."""
+
+    def __init__(self, split: Split, data: ImageData, settings: Protocol):
+        self.split, self.settings = split, settings
+        self.mean, self.std = (torch.tensor(value)[:, None, None] for value in (data.mean, data.std))
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        """Return one image, float32 (C, H, W), and its label."""
+        image, padding = self.split.images[index], self.settings.padding
+        height, width, _ = image.shape
+        image = np.pad(image, ((padding, padding), (padding, padding), (0, 0)))
+        top, left = torch.randint(0, 2 * padding + 1, (2,)).tolist()
+        image = image[top : top + height, left : left + width]
+        if self.settings.flip and torch.rand(1).item() < 0.5:
+            image = image[:, ::-1]
+        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float().div(255)
+        return (pixels - self.mean) / self.std, int(self.split.labels[index])
+
+
+def usual_loop(run: Run, data: ImageData, *, workers: int, device: str = "auto") -> tuple[float, float, nn.Module]:
+    """Train in the usual style; return seconds a step, the share in data, and the model."""
+    settings, place = run.protocol, pick_device(device)
+    model, measure = build_model(run, data).to(place), nn.CrossEntropyLoss().to(place)
+    optimiser = torch.optim.SGD(
+        model.parameters(), settings.learning_rate, settings.momentum, weight_decay=settings.weight_decay
+    )
+    torch.manual_seed(run.seed)
+    loader = DataLoader(
+        OneByOne(data.train, data, settings),
+        settings.batch_size,
+        shuffle=True,
+        num_workers=workers,
+        pin_memory=place.type == "cuda",
+    )
+    total, waited, counted, hits, losses = 0.0, 0.0, 0, 0.0, 0.0
+    for epoch in range(settings.epochs):
+        for group in optimiser.param_groups:
+            group["lr"] = settings.rate(epoch)
+        model.train()
+        began, batches = time.perf_counter(), iter(loader)
+        for number in range(len(loader)):
+            images, labels = next(batches)
+            ready = time.perf_counter()
+            images, labels = images.to(place, non_blocking=True), labels.to(place, non_blocking=True)
+            logits = model(images)
+            loss = measure(logits, labels)
+            losses += loss.item() * len(labels)
+            hits += (logits.argmax(1) == labels).float().sum().item()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            end = time.perf_counter()
+            if number >= _LEFT_OUT:
+                total, waited, counted = total + end - began, waited + ready - began, counted + 1
+            began = end
+    return total / max(counted, 1), waited / max(total, 1e-9), model
+
+
+def our_loop(run: Run, data: ImageData, *, device: str = "auto") -> tuple[float, float]:
+    """Seconds a step of the fastest epoch, and its share in data."""
+    measured, _ = train(run, data, device=device)
+    best = min(measured["curves"], key=lambda row: row["seconds"])
+    return best["seconds"] * run.protocol.batch_size / len(data.train), best["preparing"] / best["seconds"]
+
+
+def cifar_shaped(steps: int, folder: str | None) -> ImageData:
+    """Training images for a number of steps, of real images or random pixels; a few others."""
+    rng, N = np.random.default_rng(0), 128 * steps
+    few = Split(np.zeros((10, 32, 32, 3), np.uint8), np.arange(10))
+    if folder:
+        whole = load_images(folder)
+        chosen = np.sort(rng.choice(len(whole.train), N, replace=N > len(whole.train)))
+        some = Split(whole.train.images[chosen], whole.train.labels[chosen])
+        return ImageData(whole.name, whole.class_names, some, few, few, whole.mean, whole.std, chosen)
+    some = Split(rng.integers(0, 256, (N, 32, 32, 3), dtype=np.uint8), np.arange(N) % 10)
+    moments = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+    return ImageData("random pixels", tuple("0123456789"), some, few, few, *moments, np.arange(N))
+
+
+def compare_speed(steps: int, rounds: int, workers: int, folder: str | None, compiled: bool) -> None:
+    """Print images a second of each loop, the ratio to the peer, and the share in data."""
+    data = cifar_shaped(steps, folder)
+    settings = protocol("paper", epochs=1, warmup=0)
+    runs = {
+        "usual style": lambda: usual_loop(Run("ce", settings), data, workers=workers)[:2],
+        "ours": lambda: our_loop(Run("ce", settings), data),
+        "ours, float32": lambda: our_loop(Run("ce", settings, mixed_precision=False), data),
+    }
+    best = dict.fromkeys(runs, (np.inf, 0.0))
+    for _ in range(rounds):
+        for name, timed in runs.items():
+            best[name] = min(best[name], timed())
+    if compiled:  # once: the first epoch compiles, the fastest of the others counts
+        longer = protocol("paper", epochs=rounds + 1, warmup=0, evaluate_every=rounds + 1)
+        best["ours, compiled"] = our_loop(Run("ce", longer, compiled=True), data)
+    for name, (taken, share) in best.items():
+        print(
+            f"{name:16s} {1e3 * taken:7.1f} ms a step  {128 / taken:7.0f} images/s  "
+            f"{best['usual style'][0] / taken:5.2f} x usual style  {100 * share:5.1f} % in data"
+        )
+
+
+def compare_accuracy(seeds: int, epochs: int) -> None:
+    """Print the balanced test errors of both loops on long-tailed digits."""
+    data = load_images("digits", imbalance_ratio=10, largest=100)
+    settings = protocol("digits", epochs=epochs, drops=(epochs * 4 // 5, epochs * 9 // 10), evaluate_every=epochs)
+    errors: dict[str, list[float]] = {"usual style": [], "ours": [], "ours, float32": []}
+    for seed in range(seeds):
+        *_, model = usual_loop(Run("ce", settings, seed), data, workers=0)
+        found = outputs(model, Batches(data.test, data, pick_device("auto")))
+        errors["usual style"].append(balanced_error(class_accuracy(found.logits, found.labels)))
+        for name, half in (("ours", True), ("ours, float32", False)):
+            measured, _ = train(Run("ce", settings, seed, half), data)
+            errors[name].append(measured["last"]["test"]["balanced_error"])
+    peer = np.array(errors["usual style"])
+    for name, values in errors.items():
+        found = np.array(values)
+        apart = (found.mean() - peer.mean()) / max(np.sqrt((found.var(ddof=1) + peer.var(ddof=1)) / seeds), 1e-12)
+        print(
+            f"{name:16s} balanced test error {100 * found.mean():6.2f} %, deviation {100 * found.std(ddof=1):5.2f} "
+            f"over {seeds} seeds, {apart:+.1f} standard errors from usual style"
+        )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder of CIFAR-10's files")
+    parser.add_argument("--steps", type=int, default=12, help="steps a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=4, help="of the peer's DataLoader; 4 in released code")
+    parser.add_argument("--compile", action="store_true", help="time ours with torch.compile as well")
+    parser.add_argument("--accuracy", action="store_true", help="compare accuracy on digits instead")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=PROTOCOLS["digits"].epochs)
+    given = parser.parse_args()
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {pick_device('auto')}")
+    if given.accuracy:
+        compare_accuracy(given.seeds, given.epochs)
+    else:
+        compare_speed(given.steps, given.rounds, given.workers, given.data and str(given.data), given.compile)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,517 @@
+"""The network, its schedules and measures, and the loop: hooks, chance, stopping, going on."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tailbound.theory.core.class_counts import ClassCounts
+from tailbound.theory.core.errors import InputError
+from tailbound.theory.ldam.weights import class_weights, deferred_weights
+
+torch = pytest.importorskip("torch")
+
+from tailbound.nn_validation.core import loop  # noqa: E402
+from tailbound.nn_validation.core.images import Batches, Split, load_images  # noqa: E402
+from tailbound.nn_validation.core.loop import build_model, check, outputs, pick_device, train  # noqa: E402
+from tailbound.nn_validation.core.measures import (  # noqa: E402
+    balanced_error,
+    calibration_error,
+    class_accuracy,
+    label_margins,
+    margin_profile,
+)
+from tailbound.nn_validation.core.model import CifarResNet  # noqa: E402
+from tailbound.nn_validation.core.objective import Objective  # noqa: E402
+from tailbound.nn_validation.core.protocols import PROTOCOLS, Protocol, Run, protocol  # noqa: E402
+from tailbound.nn_validation.core.schedules import SCHEDULES, schedule  # noqa: E402
+from tailbound.nn_validation.methods import METHODS, Method  # noqa: E402
+
+COUNTS = ClassCounts.long_tailed(20, num_classes=10, largest=100)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_images("digits", imbalance_ratio=10, largest=40)
+
+
+def tiny(**changes) -> Protocol:
+    return protocol("digits", **{"epochs": 5, "warmup": 1, "drops": (4,), "evaluate_every": 2} | changes)
+
+
+def without_times(measured: dict) -> dict:
+    unequal = ("seconds", "preparing")
+    curves = [{key: value for key, value in row.items() if key not in unequal} for row in measured["curves"]]
+    return measured | {"curves": curves}
+
+
+# The network
+
+
+@pytest.mark.parametrize(
+    ("depth", "head", "parameters"), [(32, "linear", 464154), (32, "cosine", 464144), (20, "linear", 269722)]
+)
+def test_parameter_counts(depth, head, parameters):
+    counts = [each.numel() for each in CifarResNet(depth, 10, head=head).parameters()]
+    assert sum(counts) == parameters
+    n = (depth - 2) // 6  # blocks a stage, by hand: convolutions, norms, head
+    convolutions = 9 * (3 * 16 + 2 * n * 16**2 + (2 * n - 1) * (32**2 + 64**2) + 16 * 32 + 32 * 64)
+    norms = 2 * (16 + 2 * n * (16 + 32 + 64))
+    assert sum(counts) == convolutions + norms + 640 + (10 if head == "linear" else 0)
+
+
+def test_shortcuts_take_every_second_pixel_and_pad_channels_with_zeros():
+    model = CifarResNet(8, 10, width=4).eval()
+    images = torch.randn(3, 4, 9, 9, generator=torch.Generator().manual_seed(0))
+    first, second, third = model.blocks
+    for block in model.blocks:
+        torch.nn.init.zeros_(block.second_norm.weight)  # leaves the shortcut alone
+    torch.testing.assert_close(first(images), images.relu())
+    halved = second(images)
+    assert halved.shape == (3, 8, 5, 5)
+    torch.testing.assert_close(halved[:, 2:6], images[:, :, ::2, ::2].relu())
+    assert not halved[:, :2].any()
+    assert not halved[:, 6:].any()
+    assert third(halved).shape == (3, 16, 3, 3)
+
+
+def test_cosine_head_gives_cosines_of_the_features():
+    model = CifarResNet(8, 5, head="cosine", channels=1, width=4).eval()
+    images = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    features, weight = model.features(images), model.head.weight
+    expected = torch.nn.functional.cosine_similarity(features[:, None], weight[None], dim=-1)
+    torch.testing.assert_close(model(images), expected)
+
+
+def test_weights_come_from_the_seed_and_disturb_no_other_chance(digits):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first, same, other = (build_model(Run("ce", tiny(), seed), digits) for seed in (1, 1, 2))
+    torch.testing.assert_close(torch.rand(3), expected)
+    weights = [torch.cat([each.flatten() for each in model.parameters()]) for model in (first, same, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    stem = CifarResNet(8, 10, width=64).stem[0].weight
+    assert stem.std().item() == pytest.approx(math.sqrt(2 / 27), rel=0.1)  # He et al. (2015): fan-in 27
+
+
+@pytest.mark.parametrize("depth", [7, 9, 21, 2])
+def test_depths_that_cannot_be(depth):
+    with pytest.raises(InputError, match=r"depth must be 6 n \+ 2"):
+        CifarResNet(depth, 10)
+
+
+# Schedules
+
+
+def test_the_paper_protocol_has_the_released_rates():
+    paper = PROTOCOLS["paper"]
+    assert (paper.depth, paper.epochs, paper.batch_size, paper.momentum) == (32, 200, 128, 0.9)
+    assert (paper.weight_decay, paper.padding, paper.flip, paper.nesterov) == (2e-4, 4, True, False)
+    for epoch in range(1, 201):  # counted from 1, as the released code does
+        if epoch <= 5:
+            expected = epoch / 5 * 0.1
+        elif epoch > 180:
+            expected = 0.1 * 0.0001
+        elif epoch > 160:
+            expected = 0.1 * 0.01
+        else:
+            expected = 0.1
+        assert paper.rate(epoch - 1) == pytest.approx(expected, rel=1e-12), epoch
+
+
+@pytest.mark.parametrize("decay", ["cosine", "linear"])
+def test_smooth_decays_fall_from_the_largest_rate_towards_zero(decay):
+    smooth = Protocol(epochs=50, warmup=4, decay=decay, learning_rate=0.3)
+    rates = np.array([smooth.rate(epoch) for epoch in range(50)])
+    np.testing.assert_allclose(rates[:4], 0.3 * np.arange(1, 5) / 4)
+    assert rates[4] == pytest.approx(0.3)
+    assert (np.diff(rates[4:]) < 0).all()
+    assert 0 < rates[-1] < 0.3 / 40
+    assert smooth.rate(27) == pytest.approx(0.15)  # half way
+
+
+def test_evaluations_come_at_their_distance_and_at_the_end():
+    every_third = Protocol(epochs=10, evaluate_every=3)
+    assert [epoch + 1 for epoch in range(10) if every_third.evaluated(epoch)] == [3, 6, 9, 10]
+
+
+@pytest.mark.parametrize("epochs", [2, 30, 200])
+def test_schedules_follow_the_theory(epochs):
+    ones = np.ones(10)
+    for epoch in range(epochs):
+        of = {name: each.class_weights(COUNTS, epoch, epochs=epochs) for name, each in SCHEDULES.items()}
+        drawn = {name: each.sampling_weights(COUNTS, epoch, epochs=epochs) for name, each in SCHEDULES.items()}
+        for name in ("none", "rs", "drs"):
+            np.testing.assert_array_equal(of[name], ones)
+        for name in ("none", "rw", "drw"):
+            np.testing.assert_array_equal(drawn[name], ones)
+        effective = deferred_weights(COUNTS, epoch, epochs=epochs, rule="effective")
+        np.testing.assert_array_equal(of["drw"], effective)
+        np.testing.assert_array_equal(drawn["drs"], deferred_weights(COUNTS, epoch, epochs=epochs))
+        np.testing.assert_array_equal(of["rw"], class_weights(COUNTS, rule="effective"))
+        np.testing.assert_array_equal(drawn["rs"], class_weights(COUNTS))
+    with pytest.raises(InputError, match=r"unknown schedule 'dwr'; did you mean drw"):
+        schedule("dwr")
+
+
+# Measures
+
+
+def test_calibration_error_against_a_plain_loop():
+    rng = np.random.default_rng(0)
+    logits, labels = 3 * rng.standard_normal((400, 4)), rng.integers(0, 4, 400)
+    logits[:50] *= 40  # confidence 1 up to rounding
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    error = 0.0
+    for low in range(15):
+        inside = [n for n in range(400) if low / 15 < shares[n].max() <= (low + 1) / 15]
+        if inside:
+            accuracy = np.mean([shares[n].argmax() == labels[n] for n in inside])
+            error += len(inside) / 400 * abs(accuracy - np.mean([shares[n].max() for n in inside]))
+    assert calibration_error(logits, labels) == pytest.approx(error, abs=1e-12)
+
+
+@pytest.mark.parametrize("right", [0, 3, 10])
+def test_calibration_error_at_confidence_one(right):
+    logits = np.tile([900.0, 0.0], (10, 1))
+    labels = np.where(np.arange(10) < right, 0, 1)
+    assert calibration_error(logits, labels) == pytest.approx(1 - right / 10, abs=1e-12)
+
+
+def test_a_class_without_examples_has_no_accuracy_and_no_say():
+    logits = np.array([[2.0, 1.0, 0.0], [0.0, 1.0, 0.0], [3.0, 0.0, 0.0]])
+    accuracy = class_accuracy(logits, np.array([0, 1, 1]))
+    np.testing.assert_array_equal(accuracy, [1.0, 0.5, np.nan])
+    assert balanced_error(accuracy) == 0.25
+
+
+def test_margins_against_a_plain_loop():
+    rng = np.random.default_rng(3)
+    logits, labels = rng.standard_normal((50, 4)), rng.integers(0, 4, 50)
+    before = logits.copy()
+    expected = [logits[n, y] - max(np.delete(logits[n], y)) for n, y in enumerate(labels)]
+    margins = label_margins(logits, labels)
+    np.testing.assert_array_equal(margins, expected)
+    np.testing.assert_array_equal(logits, before)
+    profile = margin_profile(margins, labels, 4)
+    for k in range(4):
+        own = sorted(margins[labels == k])
+        assert profile["values"][k][0] == own[0]
+        assert profile["values"][k][-1] == own[-1]
+        assert profile["values"][k][profile["quantiles"].index(0.5)] == np.median(own)
+
+
+# Whole runs
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_learns_digits(digits, name):
+    measured, model = train(Run(name, tiny(epochs=10, drops=(8, 9))), digits)
+    curves = measured["curves"]
+    assert [row["epoch"] for row in curves] == list(range(1, 11))
+    assert [row["epoch"] for row in curves if "test_accuracy" in row] == [2, 4, 6, 8, 10]
+    assert curves[7]["loss"] < curves[0]["loss"], "up to the deferred switch the loss is one function"
+    assert balanced_error(np.array(curves[-1]["train_accuracy"], dtype=float)) < 0.8  # chance is 0.9
+    assert measured["margin_unit"].startswith("cosine" if METHODS[name].head == "cosine" else "logit / ")
+    for part in ("train", "validation", "test"):
+        assert measured["last"][part]["balanced_error"] == pytest.approx(
+            balanced_error(np.array(measured["last"][part]["class_accuracy"], dtype=float)), abs=1e-5
+        )
+    assert json.loads(json.dumps(measured, allow_nan=False)) == measured
+    assert model.training
+
+
+def test_the_record_is_measured_on_the_model_that_is_returned(digits):
+    measured, model = train(Run("ldam", tiny()), digits)
+    found = outputs(model, Batches(digits.train, digits, CPU), half=loop._has_bfloat16(CPU))
+    np.testing.assert_array_equal(found.labels, digits.train.labels)
+    assert np.abs(found.logits).max() <= 1 + 1e-5
+    profile = margin_profile(label_margins(found.logits, found.labels), found.labels, 10)
+    assert measured["last"]["train"]["margins"] == profile
+    rows = model.head.weight.detach().numpy()
+    np.testing.assert_allclose(measured["class_directions"]["norms"], np.linalg.norm(rows, axis=1), atol=1e-5)
+
+
+def test_margins_of_a_linear_head_do_not_change_with_its_scale(digits):
+    measured, model = train(Run("ce", tiny(), mixed_precision=False), digits)
+    seen = {name: Batches(getattr(digits, name), digits, CPU) for name in ("train", "test")}
+    with torch.no_grad():
+        model.head.weight *= 7
+        model.head.bias *= 7
+    again = loop._measure(model, Objective(), seen, measured["curves"], half=False)
+    for part in ("train", "test"):
+        np.testing.assert_allclose(
+            again["last"][part]["margins"]["values"], measured["last"][part]["margins"]["values"], rtol=1e-4, atol=1e-6
+        )
+
+
+def test_the_selected_epoch_is_the_best_on_validation_images(digits):
+    measured, _ = train(Run("ce", tiny(epochs=6, evaluate_every=1)), digits)
+    errors = [balanced_error(np.array(row["validation_accuracy"], dtype=float)) for row in measured["curves"]]
+    assert measured["selected"]["epoch"] == 1 + int(np.argmin(errors))
+    chosen = measured["curves"][measured["selected"]["epoch"] - 1]
+    assert measured["selected"]["class_accuracy"] == chosen["test_accuracy"]
+
+
+def test_without_validation_images_the_last_epoch_is_selected(digits):
+    empty = Split(digits.validation.images[:0], digits.validation.labels[:0])
+    measured, _ = train(Run("ce", tiny()), replace(digits, validation=empty))
+    assert measured["selected"]["epoch"] == 5
+    assert measured["selected"]["validation_error"] is None
+    assert set(measured["last"]) == {"train", "test"}
+    json.dumps(measured, allow_nan=False)
+
+
+def test_a_class_without_validation_images_is_left_out_of_the_choice(digits):
+    kept = digits.validation.labels != 0
+    part = Split(digits.validation.images[kept], digits.validation.labels[kept])
+    measured, _ = train(Run("ce", tiny()), replace(digits, validation=part))
+    assert all(row["validation_accuracy"][0] is None for row in measured["curves"] if "validation_accuracy" in row)
+    assert 0 <= measured["selected"]["validation_error"] <= 1
+
+
+def test_a_run_depends_on_its_settings_alone(digits):
+    torch.manual_seed(1)
+    first, _ = train(Run("ce-rs", tiny(flip=True), seed=3), digits)
+    torch.manual_seed(2)
+    torch.rand(100)
+    same, _ = train(Run("ce-rs", tiny(flip=True), seed=3), digits)
+    other, _ = train(Run("ce-rs", tiny(flip=True), seed=4), digits)
+    assert without_times(first) == without_times(same)
+    assert without_times(first) != without_times(other)
+
+
+@pytest.mark.parametrize("name", ["ldam-drw", "ce-drs", "vs-mixed:plain_epochs=2"])
+def test_stopped_after_any_epoch_it_goes_on_to_the_same_result(digits, tmp_path, name):
+    run = Run(name, tiny(flip=True))
+    expected, model = train(run, digits)
+    for stop in range(5):
+        path = tmp_path / f"{stop}.pt"
+
+        def interrupt(done, total, stop=stop):
+            if done == stop:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(run, digits, checkpoint=path, progress=interrupt)
+        assert path.exists() == (stop > 0)
+        told = []
+        measured, again = train(run, digits, checkpoint=path, progress=lambda done, _, told=told: told.append(done))
+        assert told == list(range(stop, 6))
+        assert without_times(measured) == without_times(expected)
+        for name_, value in model.state_dict().items():
+            assert torch.equal(again.state_dict()[name_], value), name_
+
+
+# Hooks
+
+
+class Spy(Objective):
+    """Writes down what the loop hands to each hook; mixes each image with another one of its batch."""
+
+    log: list = []  # noqa: RUF012 - of the class: the loop makes the object
+
+    def __init__(self, class_counts, *, mixing: float = 0.0, broken_epoch: int = -1, broken_batch: int = -1, **others):
+        super().__init__(class_counts, **others)
+        self.mixing, self.broken, self.at = mixing, (broken_epoch, broken_batch), [0, 0]
+        self.log.clear()
+
+    def start_epoch(self, epoch, epochs):
+        self.at = [epoch, -1]
+        self.log.append(("start", epoch, epochs))
+
+    def mix(self, images, targets, generator=None):
+        self.at[1] += 1
+        self.log.append(("mix", images.shape, targets, self.weight.clone(), generator.get_state()))
+        if not self.mixing:
+            return images, targets
+        order = torch.randperm(len(images), generator=generator)
+        labels = torch.nn.functional.one_hot(targets, 10).float()
+        share = 1 - self.mixing
+        return share * images + self.mixing * images[order], share * labels + self.mixing * labels[order]
+
+    def losses(self, logits, labels=None):
+        self.log.append(("losses", logits.dtype))
+        return super().losses(logits, labels) + (float("nan") if tuple(self.at) == self.broken else 0.0)
+
+    def end_epoch(self, statistics):
+        self.log.append(("end", dict(statistics)))
+
+
+@pytest.fixture
+def spy(monkeypatch):
+    def use(when="none", **options):
+        monkeypatch.setitem(METHODS, "spy", Method("spy", "spy", Spy, "linear", schedule(when), options))
+        return Spy.log
+
+    return use
+
+
+def test_hooks_are_called_in_order_with_what_is_documented(digits, spy):
+    log = spy("drw", mixing=0.25)
+    measured, _ = train(Run("spy", tiny()), digits)
+    batches = math.ceil(len(digits.train) / 32)
+    kinds = [each[0] for each in log]
+    assert kinds == (["start"] + ["mix", "losses"] * batches + ["end"]) * 5
+    assert [each[1:] for each in log if each[0] == "start"] == [(epoch, 5) for epoch in range(5)]
+    mixed = [each for each in log if each[0] == "mix"]
+    assert [len(each[2]) for each in mixed[:batches]] == [32] * (batches - 1) + [len(digits.train) % 32]
+    assert mixed[0][1] == (32, 1, 8, 8)
+    for number, each in enumerate(mixed):
+        epoch = number // batches
+        expected = deferred_weights(digits.class_counts, epoch, epochs=5, rule="effective")
+        np.testing.assert_allclose(each[3].numpy(), expected, rtol=1e-6)
+    rows = [each[1] for each in log if each[0] == "end"]
+    for row, kept in zip(rows, measured["curves"], strict=True):
+        assert row == kept
+        assert {"epoch", "rate", "loss", "train_accuracy"} <= set(row)
+    assert ["test_accuracy" in row for row in rows] == [False, True, False, True, True]
+    assert all(each[1] == torch.float32 for each in log if each[0] == "losses")  # under autocast too
+
+
+def test_each_image_is_seen_once_an_epoch_unless_resampled(digits, spy):
+    log = spy()
+    train(Run("spy", tiny(epochs=2)), digits)
+    labels = torch.cat([each[2] for each in log if each[0] == "mix"]).numpy().reshape(2, -1)
+    for seen in labels:
+        np.testing.assert_array_equal(np.bincount(seen), digits.class_counts.counts)
+    assert not np.array_equal(labels[0], labels[1])
+
+
+@pytest.mark.parametrize("when", ["rs", "drs"])
+def test_resampling_balances_the_classes(digits, spy, when):
+    log = spy(when)
+    train(Run("spy", tiny(epochs=15, warmup=1, drops=(14,), evaluate_every=15)), digits)
+    N, start = len(digits.train), {"rs": 0, "drs": 12}[when]
+    labels = torch.cat([each[2] for each in log if each[0] == "mix"]).numpy().reshape(15, N)
+    for seen in labels[:start]:
+        np.testing.assert_array_equal(np.bincount(seen), digits.class_counts.counts)
+    share = np.bincount(labels[start:].ravel(), minlength=10) / labels[start:].size
+    assert np.abs(share - 0.1).max() < 5 * math.sqrt(0.09 / labels[start:].size)
+    assert all((each[3] == 1).all() for each in log if each[0] == "mix")
+
+
+def test_chance_of_an_epoch_does_not_depend_on_what_came_before(digits, spy, tmp_path):
+    log = spy(mixing=0.5)
+    train(Run("spy", tiny()), digits)
+    states = [each[4] for each in log if each[0] == "mix"]
+    short = Run("spy", tiny(epochs=5))
+
+    def interrupt(done, total):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(short, digits, checkpoint=tmp_path / "c.pt", progress=interrupt)
+    train(short, digits, checkpoint=tmp_path / "c.pt")
+    again = [each[4] for each in log if each[0] == "mix"]
+    batches = len(states) // 5
+    assert all(torch.equal(a, b) for a, b in zip(states[3 * batches :], again, strict=True))
+
+
+# Stopping
+
+
+def test_a_loss_that_is_not_finite_names_epoch_and_batch_and_keeps_the_checkpoint(digits, spy, tmp_path):
+    spy(broken_epoch=2, broken_batch=3)
+    path = tmp_path / "c.pt"
+    batches = math.ceil(len(digits.train) / 32)
+    with pytest.raises(
+        ArithmeticError, match=rf"the loss of 'spy' is not finite in epoch 3, batch 4 of {batches} \(le"
+    ):
+        train(Run("spy", tiny()), digits, checkpoint=path)
+    assert len(json.loads(torch.load(path, weights_only=True)["curves"])) == 2
+
+
+def test_logits_that_are_not_finite_are_no_result(digits):
+    model = build_model(Run("ce", tiny()), digits)
+    with torch.no_grad():
+        model.head.bias[3] = torch.nan
+    with pytest.raises(ArithmeticError, match="logits are not finite"):
+        outputs(model, Batches(digits.test, digits, CPU))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried"),
+        MemoryError("Unable to allocate 12 TiB"),
+    ],
+)
+def test_out_of_memory_is_told_and_the_checkpoint_stays(digits, tmp_path, monkeypatch, error):
+    path, calls = tmp_path / "c.pt", []
+    step = torch.optim.SGD.step
+
+    def failing(self, *args, **kwargs):
+        calls.append(0)
+        if len(calls) > 2 * math.ceil(len(digits.train) / 32):
+            raise error
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", failing)
+    with pytest.raises(InputError, match=r"^out of memory on cpu with batches of 32; pass a smaller batch_size"):
+        train(Run("ce", tiny()), digits, checkpoint=path)
+    assert path.exists()
+    monkeypatch.setattr(torch.optim.SGD, "step", step)
+    measured, _ = train(Run("ce", tiny()), digits, checkpoint=path)
+    expected, _ = train(Run("ce", tiny()), digits)
+    assert without_times(measured) == without_times(expected)
+
+
+def test_other_errors_are_not_called_out_of_memory(digits, monkeypatch):
+    def failing(self, *args, **kwargs):
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(torch.optim.SGD, "step", failing)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        train(Run("ce", tiny()), digits)
+
+
+@pytest.mark.parametrize(
+    ("run", "part"),
+    [
+        (Run("ce", tiny(depth=9)), r"depth must be 6 n \+ 2"),
+        (Run("ce-drw", tiny(epochs=1)), "deferred schedule"),
+        (Run("ce-drs", tiny(epochs=1)), "deferred schedule"),
+        (Run("ldam:max_margin=-1", tiny()), "max_margin"),
+        (Run("ce", tiny(padding=9)), "padding must be at most the images' side"),
+    ],
+)
+def test_check_finds_before_training_what_training_would_find(digits, run, part):
+    for each in (check, train):
+        with pytest.raises(InputError, match=part):
+            each(run, digits)
+
+
+def test_devices():
+    assert pick_device("auto").type in ("cpu", "cuda")
+    assert pick_device("cpu") == CPU
+    for name, part in {"gpu": "unknown device 'gpu'", "meta": "cannot be used", "": "unknown device ''"}.items():
+        with pytest.raises(InputError, match=part):
+            pick_device(name)
+
+
+def test_weights_are_kept_whole_and_of_the_right_network(digits, tmp_path):
+    from tailbound.nn_validation.core.checkpoints import load_model
+
+    _, model = train(Run("ce", tiny(epochs=2, drops=())), digits, checkpoint=tmp_path / "c.pt")
+    again = load_model(tmp_path / "c.pt", CifarResNet(8, 10, channels=1))
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), model.parameters(), strict=True))
+    with pytest.raises(InputError, match="weights of another network"):
+        load_model(tmp_path / "c.pt", CifarResNet(14, 10, channels=1))
+    with pytest.raises(InputError, match=r"nothing\.pt: cannot be read"):
+        load_model(tmp_path / "nothing.pt", model)
