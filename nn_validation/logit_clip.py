@@ -58,6 +58,10 @@ class LogitClip(nn.Module):
             raise InputError(f"logits must be floating, (K,) or (N, K, ...), got {logits.dtype}, {tuple(logits.shape)}")
         return clip_norm(logits, self.max_norm, norm=self.norm, axis=min(1, logits.dim() - 1))
 
+    def probability_logits(self, logits: Tensor) -> Tensor:
+        """See `Objective.probability_logits`: the clipped logits."""
+        return self.clip(logits)
+
     def losses(self, logits: Tensor, labels: Tensor | None = None) -> Tensor:
         """See `Objective.losses`: logits (..., K), clipped here."""
         return self.loss.losses(clip_norm(logits, self.max_norm, norm=self.norm), labels)  # type: ignore[attr-defined]

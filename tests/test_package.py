@@ -110,7 +110,10 @@ def test_theory_imports_where_torch_and_matplotlib_are_missing(tmp_path):
 
 
 def test_training_imports_where_cvxpy_and_sympy_are_missing(tmp_path):
-    claims = ("tailbound.nn_validation.claims",)  # decided where everything is installed
+    claims = (
+        "tailbound.nn_validation.claims",
+        "tailbound.nn_validation.core.checks",
+    )  # decided where everything is installed
     code = IMPORT_ALL.format(package="tailbound.nn_validation", missing=["cvxpy", "sympy"], but=claims)
     assert "numpy" in loaded_by(code, tmp_path)
 

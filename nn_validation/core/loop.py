@@ -263,10 +263,11 @@ def _measure(model: Any, objective: Any, seen: dict[str, Batches], curves: list[
         scale = float(torch.linalg.matrix_norm(head.weight.detach().float())) * float(np.sqrt(norms.mean()))
     for name, out in found.items():
         accuracy = class_accuracy(out.logits, out.labels)
+        confident = objective.probability_logits(torch.from_numpy(out.logits)).numpy()
         splits[name] = {
             "class_accuracy": _rounded(accuracy),
             "balanced_error": balanced_error(accuracy),
-            "ece": calibration_error(out.logits * objective.scale, out.labels),
+            "ece": calibration_error(confident, out.labels),
         }
         if name != "validation":
             margins = label_margins(out.logits, out.labels) / scale

@@ -47,7 +47,7 @@ class Objective(nn.Module):
 
     weight: Tensor
     scale: float = 1.0
-    """Factor of the logits at test time, for probabilities."""
+    """Factor of the logits in the loss."""
 
     def __init__(
         self,
@@ -76,6 +76,10 @@ class Objective(nn.Module):
         With `labels`, those of the labels alone, of the labels' shape (...,); `label_log_odds` and `pick` do both.
         """
         return pick(-torch.log_softmax(logits, -1), labels)
+
+    def probability_logits(self, logits: Tensor) -> Tensor:
+        """What softmax turns into the model's probabilities at test time: the logits times `scale`."""
+        return self.scale * logits
 
     def forward(self, logits: Tensor, targets: Tensor, *, normaliser: Any = None) -> Tensor:
         """Return the loss; shapes as in `torch.nn.CrossEntropyLoss`.
