@@ -47,7 +47,7 @@ class Objective(nn.Module):
 
     weight: Tensor
     scale: float = 1.0
-    """Factor of the logits in the loss."""
+    """Factor of the logits at test time, see `probability_logits`."""
 
     def __init__(
         self,
