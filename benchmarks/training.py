@@ -14,6 +14,7 @@ balanced test errors: mean, standard deviation over seeds, and the difference in
 """
 
 import argparse
+import os
 import time
 from pathlib import Path
 
@@ -163,7 +164,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of CIFAR-10's files")
     parser.add_argument("--steps", type=int, default=12, help="steps a round")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=4, help="of the peer's DataLoader; 4 in released code")
+    workers = min(4, os.cpu_count() or 1)  # 4 in released code; more than there are cores slow the peer down
+    parser.add_argument("--workers", type=int, default=workers, help="processes of the peer's DataLoader")
     parser.add_argument("--compile", action="store_true", help="time ours with torch.compile as well")
     parser.add_argument("--accuracy", action="store_true", help="compare accuracy on digits instead")
     parser.add_argument("--seeds", type=int, default=5)
