@@ -40,6 +40,7 @@ def train(
     subset: Annotated[
         int | None, typer.Option(help="Seed of the long-tailed subset.", show_default="the literature's subset")
     ] = None,
+    noise: Annotated[float, typer.Option(metavar="RATE", help="Symmetric label noise in training images.")] = 0.0,
     protocol: Annotated[
         str | None, typer.Option(help="paper, fast or digits.", show_default="fast; digits for digits")
     ] = None,
@@ -77,6 +78,7 @@ def train(
         "imbalance_ratio": ratio if ratio is not None else _DIGITS_RATIO if small else _RATIO,
         "largest": largest,
         "subset_seed": subset,
+        "noise_rate": noise,
         "mixed_precision": mixed_precision,
         "compiled": compiled,
         "out": out,

@@ -7,10 +7,12 @@ from typing import Any
 
 from ..theory.core.class_counts import ClassCounts
 from ..theory.core.errors import InputError, nearest
+from .alpha_loss import AlphaLoss
 from .baselines import ClassBalancedCrossEntropy, CrossEntropy, FocalLoss
 from .core.objective import Objective
 from .core.schedules import Schedule, schedule
 from .ldam import LDAMLoss
+from .logit_clip import LogitClip
 from .vs_loss.losses import CDTLoss, LALoss, VSLoss
 
 __all__ = ["METHODS", "Method", "method"]
@@ -31,18 +33,22 @@ class Method:
 
     name: str
     title: str
-    loss: Callable[..., Objective]
+    loss: Callable[..., Objective | LogitClip]
     head: str
     schedule: Schedule
     options: dict[str, Any]
 
-    def objective(self, class_counts: ClassCounts) -> Objective:
+    def objective(self, class_counts: ClassCounts) -> Objective | LogitClip:
         """Return the loss for these counts."""
         return self.loss(class_counts, **self.options)
 
 
+def _clipped(class_counts: ClassCounts, *, max_norm: float = 1.0, norm: float = 2.0) -> LogitClip:
+    return LogitClip(CrossEntropy(class_counts), max_norm, norm=norm)
+
+
 def _methods() -> dict[str, Method]:
-    table: list[tuple[str, str, Callable[..., Objective], str, str, dict[str, Any]]] = [
+    table: list[tuple[str, str, Callable[..., Objective | LogitClip], str, str, dict[str, Any]]] = [
         ("ce", "CE", CrossEntropy, "linear", "none", {}),
         ("ce-rw", "CE, re-weighting", CrossEntropy, "linear", "rw", {}),
         ("ce-rs", "CE, re-sampling", CrossEntropy, "linear", "rs", {}),
@@ -58,6 +64,8 @@ def _methods() -> dict[str, Method]:
         ("cdt", "CDT", CDTLoss, "linear", "none", {}),
         ("vs", "VS", VSLoss, "linear", "none", {}),
         ("vs-mixed", "VS, mixed start", VSLoss, "linear", "none", {"plain_epochs": 5}),
+        ("alpha", "α-loss", AlphaLoss, "linear", "none", {}),
+        ("clip", "LogitClip of CE", _clipped, "linear", "none", {}),
     ]
     return {
         name: Method(name, title, loss, head, schedule(when), options)
@@ -82,8 +90,8 @@ def method(spec: str) -> Method:
     if name not in METHODS:
         raise InputError(f"unknown method {name!r}; {nearest(name, METHODS)}")
     base, options = METHODS[name], {}
-    shared = {*inspect.signature(Objective.__init__).parameters, "others"}
-    known = [option for option in inspect.signature(base.loss.__init__).parameters if option not in shared]
+    shared = {*inspect.signature(Objective).parameters, "others"}
+    known = [option for option in inspect.signature(base.loss).parameters if option not in shared]
     for setting in filter(None, settings.split(",")):
         option, _, value = setting.partition("=")
         if option not in known:

@@ -260,3 +260,22 @@ def test_an_empty_split_gives_an_empty_batch():
     empty = Split(split.images[:0], split.labels[:0])
     images, labels = Batches(empty, replace(image_data(split), validation=empty), CPU).take(torch.arange(0))
     assert (images.shape, labels.shape) == ((0, 3, 7, 5), (0,))
+
+
+def test_label_noise_moves_the_stated_part_of_training_labels_to_all_other_classes():
+    clean, noisy = (load_images("digits", profile="balanced", noise_rate=rate) for rate in (0.0, 0.4))
+    moved = clean.train.labels != noisy.train.labels
+    assert abs(moved.mean() - 0.4) < 4 * np.sqrt(0.24 / len(moved))
+    shares = np.bincount((noisy.train.labels - clean.train.labels)[moved] % 10, minlength=10) / moved.sum()
+    assert shares[0] == 0
+    assert (abs(shares[1:] - 1 / 9) < 4 * np.sqrt(8 / 81 / moved.sum())).all()
+    assert (clean.validation.labels != noisy.validation.labels).any()
+    np.testing.assert_array_equal(clean.test.labels, noisy.test.labels)
+    np.testing.assert_array_equal(clean.train.images, noisy.train.images)
+    assert noisy.class_counts.counts == tuple(np.bincount(noisy.train.labels).tolist())
+
+
+def test_label_noise_is_a_function_of_the_subset_seed():
+    first, again, other = (load_images("digits", noise_rate=0.2, subset_seed=seed).train.labels for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()

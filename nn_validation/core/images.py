@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...theory.core.class_counts import ClassCounts
 from ...theory.core.errors import InputError
+from ...theory.logit_clip.noise import symmetric_transition
 from .datasets import dataset_name, read_images, read_labels
 
 __all__ = ["DIGITS", "PROFILES", "Batches", "ImageData", "Split", "load_images", "long_tailed_indices"]
@@ -117,6 +118,7 @@ def load_images(
     imbalance_ratio: float = 100.0,
     largest: int | None = None,
     subset_seed: int | None = None,
+    noise_rate: float = 0.0,
 ) -> ImageData:
     """Read an image set and draw its long-tailed (or step, or balanced) training subset.
 
@@ -126,6 +128,8 @@ def load_images(
         imbalance_ratio: n_max / n_min; 1 with ``balanced``.
         largest: n_max; None takes the literature's (5000 for CIFAR-10), 100 for digits.
         subset_seed: None draws the literature's subset (numpy's legacy generator at seed 0), a number our own.
+        noise_rate: part of the training and validation labels that is replaced by another class, any with the same
+            probability; the test labels stay clean. The same for every method: it is seeded by `subset_seed`.
 
     Raises:
         InputError: for a folder that is no dataset, an unknown profile, or a class with fewer images than wanted.
@@ -150,7 +154,11 @@ def load_images(
     left = np.setdiff1d(np.arange(len(train)), indices)
     chosen = np.concatenate([left[train.labels[left] == k][:_VALIDATION] for k in range(K)])
     mean, std = _PUBLISHED.get(name) or _moments(train.images)
-    return ImageData(name, names, _take(train, indices), _take(train, chosen), test, mean, std, indices)
+    training, validation = _take(train, indices), _take(train, chosen)
+    if noise_rate:
+        chance = np.random.default_rng([0 if subset_seed is None else subset_seed, 1])
+        training, validation = (_noisy(split, K, noise_rate, chance) for split in (training, validation))
+    return ImageData(name, names, training, validation, test, mean, std, indices)
 
 
 def long_tailed_indices(labels: np.ndarray, counts: ClassCounts, *, seed: int | None = None) -> np.ndarray:
@@ -253,6 +261,13 @@ def _digits() -> tuple[Split, Split]:
 
 def _take(split: Split, indices: np.ndarray) -> Split:
     return Split(np.ascontiguousarray(split.images[indices]), split.labels[indices])
+
+
+def _noisy(split: Split, num_classes: int, noise_rate: float, chance: np.random.Generator) -> Split:
+    """Draw each label anew from its row of the transition matrix."""
+    cumulative = np.cumsum(symmetric_transition(noise_rate, num_classes), axis=1)[split.labels]
+    labels = (chance.random(len(split))[:, None] > cumulative[:, :-1]).sum(1)
+    return Split(split.images, labels.astype(np.int64))
 
 
 def _moments(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

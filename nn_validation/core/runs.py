@@ -44,6 +44,7 @@ class Job:
         imbalance_ratio: n_max / n_min.
         largest: n_max, None for the literature's.
         subset_seed: None for the literature's subset.
+        noise_rate: of symmetric label noise in training and validation images.
         mixed_precision: see `Run`.
         compiled: see `Run`.
         out: folder of the records.
@@ -59,6 +60,7 @@ class Job:
     imbalance_ratio: float = 100.0
     largest: int | None = None
     subset_seed: int | None = None
+    noise_rate: float = 0.0
     mixed_precision: bool = True
     compiled: bool = False
     out: str = "trained"
@@ -78,12 +80,13 @@ class Job:
         words += ["--profile", self.profile, "--ratio", f"{self.imbalance_ratio:.12g}"]
         words += ["--largest", str(self.largest)] if self.largest is not None else []
         words += ["--subset", str(self.subset_seed)] if self.subset_seed is not None else []
+        words += ["--noise", f"{self.noise_rate:.12g}"] if self.noise_rate else []
         words += ["--no-mixed-precision"] * (not self.mixed_precision) + ["--compile"] * self.compiled
         return shlex.join(["tailbound", "train", *words, "--out", self.out])
 
     def data(self) -> ImageData:
         """Its images; those of the last job are kept in memory."""
-        return _load(self.source, self.profile, self.imbalance_ratio, self.largest, self.subset_seed)
+        return _load(self.source, self.profile, self.imbalance_ratio, self.largest, self.subset_seed, self.noise_rate)
 
     def check(self, device: str = "auto") -> None:
         """Raise now what `run_job` would raise before its first epoch for settings that do not fit."""
@@ -96,6 +99,7 @@ class Job:
         profile = self.profile if self.profile == "balanced" else f"{self.profile}-{self.imbalance_ratio:.12g}"
         profile += "" if self.largest is None else f"-largest-{self.largest}"
         profile += "" if self.subset_seed is None else f"-subset-{self.subset_seed}"
+        profile += f"-noise-{self.noise_rate:.12g}" if self.noise_rate else ""
         names = (data_name, profile, "_".join(settings), f"{self.method}-seed{self.seed}.json")
         return Path(self.out, *(re.sub(r"[^\w.=,+-]", "_", name) for name in names))
 
@@ -159,8 +163,17 @@ def run_job(
 
 
 @cache
-def _load(source: str, profile: Any, ratio: float, largest: int | None, subset_seed: int | None) -> ImageData:
-    return load_images(source, profile=profile, imbalance_ratio=ratio, largest=largest, subset_seed=subset_seed)
+def _load(
+    source: str, profile: Any, ratio: float, largest: int | None, subset_seed: int | None, noise_rate: float
+) -> ImageData:
+    return load_images(
+        source,
+        profile=profile,
+        imbalance_ratio=ratio,
+        largest=largest,
+        subset_seed=subset_seed,
+        noise_rate=noise_rate,
+    )
 
 
 def _describe(job: Job, data: ImageData) -> dict[str, Any]:
@@ -170,6 +183,7 @@ def _describe(job: Job, data: ImageData) -> dict[str, Any]:
         "profile": job.profile,
         "imbalance_ratio": job.imbalance_ratio,
         "subset_seed": job.subset_seed,
+        **({"noise_rate": job.noise_rate} if job.noise_rate else {}),
         "validation": len(data.validation),
         **data.digests,
     }
