@@ -30,6 +30,7 @@ __all__ = [
     "Interval",
     "MissingRecords",
     "RunSet",
+    "feature_files",
     "fitted_line",
     "index_text",
     "interval",
@@ -143,17 +144,31 @@ class RunSet:
         path = ("last", "test", "balanced_error") if which == "last" else ("selected", "balanced_error")
         return self.values(method, *path, seeds=seeds)
 
-    def margins(self, method: str, quantile: float = 0.5, split: str = "train") -> np.ndarray:
-        """A quantile of the normalised margins of each class, shape (seeds, K); 0 is the minimum, 0.5 the median."""
-        records = self.records(method)
-        column = records[0]["last"][split]["margins"]["quantiles"].index(quantile)
-        return self.values(method, "last", split, "margins", "values")[:, :, column]
+    def margins(self, method: str, quantile: float = 0.5, seeds: Iterable[int] | None = None) -> np.ndarray:
+        """A quantile of the normalised margins of the training images of each class, shape (seeds, K).
 
-    def curve(self, method: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+        0 is the minimum, 0.5 the median; other quantiles as far as the records have them.
+        """
+        column = self.records(method)[0]["last"]["train"]["margins"]["quantiles"].index(quantile)
+        return self.values(method, "last", "train", "margins", "values", seeds=seeds)[:, :, column]
+
+    def curve(self, method: str, name: str, seeds: Iterable[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Epochs, shape (E,), and what the curves hold there, shape (seeds, E, ...): a column that every seed has."""
-        rows = [[row for row in record["curves"] if name in row] for record in self.records(method)]
+        wanted = self.seeds.get(method, []) if seeds is None else list(seeds)
+        records = dict(zip(self.seeds.get(method, ()), self.records(method), strict=True))
+        rows = [[row for row in records[seed]["curves"] if name in row] for seed in wanted]
         epochs = np.array([row["epoch"] for row in rows[0]])
         return epochs, np.array([[row[name] for row in each] for each in rows], dtype=float)
+
+    @property
+    def rare_half(self) -> np.ndarray:
+        """Indices of the rarer half of the classes, with the middle one where K is odd."""
+        return np.argsort(-self.counts.array, kind="stable")[len(self.counts) // 2 :]
+
+    @property
+    def frequent_half(self) -> np.ndarray:
+        """Indices of the other classes."""
+        return np.argsort(-self.counts.array, kind="stable")[: len(self.counts) // 2]
 
     def evidence(self, *methods: str) -> str:
         """The files of some methods, for a claim's note."""
@@ -197,6 +212,12 @@ def terminal_sets(*methods: str, seeds: int = 2) -> dict[str, dict[int, str]]:
         if not entry["augmented"] and all(len(entry["seeds"].get(method, ())) >= seeds for method in methods):
             found.setdefault(folder.rpartition("/")[0], {})[entry["epochs"]] = folder
     return {place: dict(sorted(sets.items())) for place, sets in found.items()}
+
+
+def feature_files(seeds: int = 2) -> dict[str, dict[str, str]]:
+    """The tables of features of each set that has so many: folder → file → digest, digits first."""
+    index = _index(INDEX)
+    return {name: index[name]["features"] for name in set_names() if len(index[name]["features"]) >= seeds}
 
 
 def interval(values: np.ndarray) -> Interval:
@@ -256,7 +277,12 @@ def index_text(folder: Path = COMMITTED) -> str:
         known[name] = {"epochs": protocol["epochs"], "augmented": bool(protocol["padding"] or protocol["flip"])}
     sorted_sets = {name: {key: sorted(sets[name][key]) for key in sorted(sets[name])} for name in sorted(sets)}
     index = {
-        name: {"digest": _digest(folder / name, each), **known[name], "seeds": each}
+        name: {
+            "digest": _digest(folder / name, each),
+            **known[name],
+            "features": _features(folder, name),
+            "seeds": each,
+        }
         for name, each in sorted_sets.items()
     }
     return "{\n" + ",\n".join(f"{json.dumps(name)}: {json.dumps(each)}" for name, each in index.items()) + "\n}\n"
@@ -272,6 +298,12 @@ def main(arguments: Sequence[str] = ()) -> int:
         return int(current != text)
     replace_files({INDEX: text.encode()})
     return 0
+
+
+def _features(folder: Path, name: str) -> dict[str, str]:
+    """Tables of features that belong to records of a set: file → digest."""
+    paths = sorted((folder.with_name("features") / name).glob("*.json"))
+    return {path.name: sha256(path.read_bytes()).hexdigest()[:16] for path in paths}
 
 
 def _file(method: str, seed: int) -> str:

@@ -103,7 +103,7 @@ def margin_shift(runs: RunSet, method: str, quantile: float = 0.5) -> MarginShif
     Raises:
         MissingRecords: if the two share fewer than two seeds.
     """
-    both = [_margins_at(runs, name, runs.common_seeds(method, _EQUAL), quantile) for name in (method, _EQUAL)]
+    both = [runs.margins(name, quantile, runs.common_seeds(method, _EQUAL)) for name in (method, _EQUAL)]
     realised = (both[0] - both[1]).mean(axis=0)
     imposed = imposed_margins(runs, method) - imposed_margins(runs, _EQUAL)
     return MarginShift(imposed, realised, fitted_line(imposed, realised))
@@ -122,10 +122,10 @@ def log_margin_slope(runs: RunSet, method: str, over: str | None = None, quantil
         ArithmeticError: if a margin is not positive.
     """
     seeds = runs.common_seeds(method, over or method)
-    margins = [_margins_at(runs, name, seeds, quantile) for name in ([method, over] if over else [method])]
+    margins = [runs.margins(name, quantile, seeds).mean(axis=0) for name in ([method, over] if over else [method])]
     if min(each.min() for each in margins) <= 0:
         raise ArithmeticError(f"{method}: a margin is not positive, so it has no logarithm")
-    logs = [np.log(each).mean(axis=0) for each in margins]
+    logs = [np.log(each) for each in margins]
     return fitted_line(np.log(runs.counts.array), logs[0] - (logs[1] if over else 0.0))
 
 
@@ -175,8 +175,3 @@ def best_exponent(runs: RunSet, which: str = "last") -> BestExponent:
     low, high = np.quantile(least, [0.025, 0.975])
     at = float(fine[np.polyval(parabola, fine).argmin()])
     return BestExponent(tuple(tried), errors, parabola, at, float(low), float(high))
-
-
-def _margins_at(runs: RunSet, method: str, seeds: list[int], quantile: float) -> np.ndarray:
-    own = runs.seeds[method]
-    return runs.margins(method, quantile)[[own.index(seed) for seed in seeds]]

@@ -33,6 +33,7 @@ from ...theory.core.gaussian import tail
 from ...theory.features import Problem, derive_features
 from ...theory.vs_loss.asymptotics import hard_margin_map
 from ...theory.vs_loss.ratio_estimate import ratio_of, shift_of
+from ..core.evidence import MissingRecords, feature_files
 from ..core.records import COMMITTED, read_record
 
 __all__ = ["FEATURES", "PREDICTIONS", "feature_rows", "feature_tables", "main", "network_rows", "read_features"]
@@ -155,20 +156,22 @@ def read_features(file: str, folder: Path = FEATURES) -> pd.DataFrame:
     return frame
 
 
-def feature_tables(folder: Path = FEATURES) -> dict[str, pd.DataFrame]:
-    """All tables, by the set their records belong to, with ``seed``; sets of at least two networks, digits first.
+def feature_tables() -> dict[str, pd.DataFrame]:
+    """All tables that the index lists, by the set their records belong to, with ``seed``; sets of at least 2 networks.
 
     Raises:
-        InputError: as `read_features`.
+        MissingRecords: if a table is gone or changed.
     """
-    found: dict[str, list[pd.DataFrame]] = {}
-    for path in sorted(
-        folder.glob("*/*/*/*.json"), key=lambda path: (not path.is_relative_to(folder / "digits"), path)
-    ):
-        seed = int(path.stem.rpartition("-seed")[2])
-        frame = read_features(str(path.relative_to(folder)), folder)
-        found.setdefault(str(path.parent.relative_to(folder)), []).append(frame.assign(seed=seed))
-    return {name: pd.concat(frames, ignore_index=True) for name, frames in found.items() if len(frames) >= 2}
+    found: dict[str, pd.DataFrame] = {}
+    for folder, files in feature_files().items():
+        frames = []
+        for name, digest in files.items():
+            path = FEATURES / folder / name
+            if not path.exists() or _digest(path) != digest:
+                raise MissingRecords(f"{path} is not the table of the index; make it again, or renew the index")
+            frames.append(read_features(f"{folder}/{name}").assign(seed=int(path.stem.rpartition("-seed")[2])))
+        found[folder] = pd.concat(frames, ignore_index=True)
+    return found
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -253,10 +256,10 @@ def _gaussian(scores: tuple[np.ndarray, np.ndarray], shifts: np.ndarray) -> np.n
     return np.stack([tail((s.mean() + y * shifts) / s.std(ddof=1)) for s, y in zip(scores, (1, -1), strict=True)], 1)
 
 
-def _mixture(problem: Problem, ratios: np.ndarray) -> np.ndarray:
+def _mixture(problem: Problem, ratios: Any) -> np.ndarray:
     prior, dimension = problem["data.prior"].value, problem["data.effective_dimension"].value
-    ratio = problem["data.aspect_ratio"].value * sum(problem.counts)  # d
-    signal = problem["data.signal_strength"].value * np.sqrt(dimension / ratio)
+    features = problem["data.aspect_ratio"].value * sum(problem.counts)  # d
+    signal = problem["data.signal_strength"].value * np.sqrt(dimension / features)
     if not (np.isfinite(signal) and signal > 0):
         return np.full((len(ratios), 2), np.nan)
     return hard_margin_map(prior, signal, dimension / sum(problem.counts), ratios).class_errors
