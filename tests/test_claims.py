@@ -97,7 +97,7 @@ def test_claim_is_catalogued(claim_id):
     claim = LEDGER[claim_id]
     assert claim.id == claim_id
     assert claim.system in claims.systems()
-    layer = "sims" if claim.kind is Kind.SIMULATION else "theory"
+    layer = {Kind.SIMULATION: "sims", Kind.NETWORK: "nn_validation"}.get(claim.kind, "theory")
     assert claim.check.__module__.startswith(f"tailbound.{layer}.claims.{claim.system}")
     assert claim.kind in {Kind.SYMBOLIC, Kind.CERTIFIED, Kind.EXACT} or not claim.exhaustive
 

@@ -16,6 +16,7 @@ from tailbound.theory.ldam.weights import class_weights
 
 LDAM = ["ldam.binary_bound", "ldam.optimal_exponents", "ldam.low_order", "ldam.deferred_weights"]
 LDAM += ["ldam.optimal_ratio", "ldam.rule_errors", "ldam.bound_and_error", "ldam.regret", "ldam.power_regret"]
+LDAM += ["ldam.training_error", "ldam.class_errors", "ldam.realised_margins", "ldam.exponent_error"]
 
 
 @pytest.fixture(scope="module")

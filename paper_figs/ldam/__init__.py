@@ -7,3 +7,4 @@ Source:
 from . import against as against
 from . import bounds as bounds
 from . import optimum as optimum
+from . import training as training

@@ -9,5 +9,6 @@ from . import groups as groups
 from . import imbalance as imbalance
 from . import margins as margins
 from . import mismatch as mismatch
+from . import networks as networks
 from . import ratio as ratio
 from . import training as training
