@@ -91,7 +91,7 @@ def terminal_margins() -> tuple[Figure, dict[str, pd.DataFrame]]:
                 slopes.append((folder, method, epochs, fit.slope, fit.half_width, -gamma, predicted))
         left.set(xscale="log", yscale="log", title=set_title(last.folder), ylabel="margin over that under CE")
         plain_ticks(left.yaxis, (0.5, 0.7, 1, 1.4, 2))
-        right.set(xscale="log", ylabel="fitted exponent")
+        right.set(xscale="log", xlim=(min(sets) / 1.4, 1.4 * max(sets)), ylabel="fitted exponent")
         plain_ticks(right.xaxis, list(sets))
     grid[-1, 0].set_xlabel("training images of the class")
     grid[-1, 1].set_xlabel("epochs of training")
