@@ -85,9 +85,10 @@ def test_slow_cases_come_out_as_expected_too(claim_id):
     assert len(decision.evidence) == len(claim.full_cases)
 
 
-def test_ledger_has_enough_claims_and_at_least_a_third_are_proved():
-    assert len(LEDGER) >= 20
-    assert list(RECORDED.values()).count("proved") * 3 >= len(LEDGER)
+def test_ledger_has_enough_claims_and_a_third_of_those_without_drawn_numbers_are_proved():
+    deterministic = [name for name, each in LEDGER.items() if each.kind not in {Kind.SIMULATION, Kind.NETWORK}]
+    assert len(deterministic) >= 20
+    assert sum(RECORDED[name] == "proved" for name in deterministic) * 3 >= len(deterministic)
     assert FAILING
     assert len(WRONG) >= len(LEDGER)
 
