@@ -236,7 +236,7 @@ def _panels(panels, limits: pd.DataFrame, by: str, column: str, title: str, ylab
     tables: dict[str, list] = {"limit": [], "simulation": []}
     for ax, (label, rows) in zip(axes, panels.items(), strict=True):
         for name, found in zip(tables, _errors(ax, rows, limits, by, column), strict=True):
-            tables[name] += [each.assign(panel=label) for each in found]
+            tables[name] += [each.assign(panel=label) if label else each for each in found]
         ax.set_title(label)
     axes[0].set_ylabel(ylabel)
     points = pd.concat(tables["simulation"])

@@ -205,7 +205,7 @@ def test_select(patterns, expected):
         ("ldam.binary_spilt", "did you mean ldam.binary_split"),
         ("ldma", "did you mean ldam"),
         ("ldam.joint_balanced", "ldam.joint_balanced_exponent"),
-        ("zzz", "known: ldam, ldam."),
+        ("zzz", "known: alpha_loss, alpha_loss."),
     ],
 )
 def test_unknown_pattern_suggests_the_nearest(pattern, hint):

@@ -129,8 +129,10 @@ def _descend(program: Program, steps: int, settled: float, state: _State | None)
         if bend > 0:
             point *= float(t @ point) / bend
         point = signs * _inside(signs * point, upper)
-    moved, multipliers = _accelerate(program, point, 1 / largest, steps, settled)
-    if not _objective(program, moved) <= 0:  # worse than nothing: too long a step for a direction that was missed
+    with np.errstate(over="ignore", invalid="ignore"):  # a runaway ends in inf or nan, which is not <= 0 either
+        moved, multipliers = _accelerate(program, point, 1 / largest, steps, settled)
+        gained = _objective(program, moved) <= 0
+    if not gained:  # worse than nothing: too long a step for a direction that was missed
         moved, multipliers = _accelerate(program, point, 1 / (float(np.linalg.norm(G)) or 1.0), steps, settled)
     capped = signs * moved >= upper
     return _State((moved != 0) & ~capped, capped, moved, multipliers)
