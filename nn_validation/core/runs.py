@@ -76,7 +76,7 @@ class Job:
         """The command that makes its record again."""
         words = [self.method, "--data", self.source, "--protocol", self.protocol, "--seed", str(self.seed)]
         for key, value in self.changes.items():
-            words += ["--set", f"{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}"]
+            words += ["--set", f"{key}={_word(value)}"]
         words += ["--profile", self.profile, "--ratio", f"{self.imbalance_ratio:.12g}"]
         words += ["--largest", str(self.largest)] if self.largest is not None else []
         words += ["--subset", str(self.subset_seed)] if self.subset_seed is not None else []
@@ -94,7 +94,7 @@ class Job:
 
     def path(self, data_name: str) -> Path:
         """Where its record goes."""
-        settings = [self.protocol, *(f"{key}={str(value).strip('(),')}" for key, value in self.changes.items())]
+        settings = [self.protocol, *(f"{key}={_word(value)}" for key, value in self.changes.items())]
         settings += ["float32"] * (not self.mixed_precision) + ["compiled"] * self.compiled
         profile = self.profile if self.profile == "balanced" else f"{self.profile}-{self.imbalance_ratio:.12g}"
         profile += "" if self.largest is None else f"-largest-{self.largest}"
@@ -160,6 +160,10 @@ def run_job(
         reason = error.strerror or type(error).__name__
         raise InputError(f"{path}: cannot be written ({reason}); name a folder that can be, with --out") from None
     return path, read_record(path), True
+
+
+def _word(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 @cache
