@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.special import logsumexp
 from tailbound.theory.core.class_counts import ClassCounts
@@ -301,6 +301,7 @@ def test_optimum_outside_the_domain_is_an_error():
 
 @steady
 @given(st.floats(1, 1e12))
+@example(1.0000001)
 def test_gain_lies_above_a_half(ratio):
     gain = bounds.gain_over_equal_split(ratio)
     assert 0.5 < gain <= 1

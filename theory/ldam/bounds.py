@@ -40,7 +40,7 @@ def gain_over_equal_split(imbalance_ratio):
         0.787
     """
     x = imbalance_ratio ** (0.25 if isinstance(imbalance_ratio, int | float) else Fraction(1, 4))
-    return (1 + x) ** 2 / (2 * (1 + x**2))
+    return 1 - (1 - x) ** 2 / (2 * (1 + x**2))  # the same, but never above 1 by rounding
 
 
 def complexity_term(
