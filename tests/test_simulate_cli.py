@@ -151,8 +151,9 @@ def assert_rejected(done: Outcome, *parts: str) -> None:
 
 @pytest.mark.slow
 def test_killed_twenty_times_nothing_is_lost_and_nothing_is_there_twice(toy, path, tmp_path):
-    before, in_mid_write, moments = [], 0, random.Random(20)
-    for _ in range(20):
+    before, kills, in_mid_write, moments = [], 0, 0, random.Random(20)
+    while kills < 20 or (in_mid_write < 3 and kills < 80):
+        kills += 1
         process = start(toy, path, program=PROGRAM + ONE_COMMIT_A_DRAW)
         told = [process.stdout.readline()]
         while int(told[-1]) <= len(before):  # until it writes
