@@ -9,6 +9,7 @@ import pytest
 from tailbound.theory.core.class_counts import ClassCounts
 from tailbound.theory.core.errors import InputError
 from tailbound.theory.ldam.weights import class_weights, deferred_weights
+from tailbound.theory.logit_clip.clip import clip_logits
 
 torch = pytest.importorskip("torch")
 
@@ -515,3 +516,21 @@ def test_weights_are_kept_whole_and_of_the_right_network(digits, tmp_path):
         load_model(tmp_path / "c.pt", CifarResNet(14, 10, channels=1))
     with pytest.raises(InputError, match=r"nothing\.pt: cannot be read"):
         load_model(tmp_path / "nothing.pt", model)
+
+
+@pytest.mark.parametrize(
+    ("name", "confident"),
+    [
+        ("ce", lambda logits: logits),
+        ("ldam", lambda logits: 30.0 * logits),
+        ("alpha:alpha=4", lambda logits: logits / 4),
+        ("clip:max_norm=0.5", lambda logits: clip_logits(logits, 0.5)),
+    ],
+)
+def test_calibration_is_that_of_the_own_probabilities(digits, name, confident):
+    measured, model = train(Run(name, tiny(epochs=4, drops=()), mixed_precision=False), digits)
+    out = outputs(model, Batches(digits.test, digits, CPU))
+    expected = calibration_error(confident(out.logits.astype(float)), out.labels)
+    assert measured["last"]["test"]["ece"] == pytest.approx(expected, abs=1e-5)
+    if name != "ce":
+        assert abs(calibration_error(out.logits, out.labels) - expected) > 0.01
