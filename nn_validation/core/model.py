@@ -63,7 +63,8 @@ class CifarResNet(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Return the penultimate features, (N, C, H, W) → (N, 4 width)."""
-        return self.blocks(functional.relu(self.stem(images))).mean((2, 3))
+        maps = self.blocks(functional.relu(self.stem(images)))
+        return functional.avg_pool2d(maps, maps.shape[-2:]).flatten(1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits, (N, C, H, W) → (N, K)."""
@@ -81,7 +82,8 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.second_norm(self.second(functional.relu(self.first_norm(self.first(x)))))
-        shortcut = x[:, :, :: self.stride, :: self.stride]
+        # as x[:, :, ::stride, ::stride], but its gradient stays in channels-last order, which all layers before it need
+        shortcut = functional.avg_pool2d(x, 1, self.stride) if self.stride > 1 else x
         if self.added:
             shortcut = functional.pad(shortcut, (0, 0, 0, 0, self.added // 2, self.added - self.added // 2))
         return functional.relu(y + shortcut)
