@@ -50,7 +50,6 @@ def _clipped(class_counts: ClassCounts, *, max_norm: float = 1.0, norm: float = 
 def _methods() -> dict[str, Method]:
     table: list[tuple[str, str, Callable[..., Objective | LogitClip], str, str, dict[str, Any]]] = [
         ("ce", "CE", CrossEntropy, "linear", "none", {}),
-        ("ce-rw", "CE, re-weighting", CrossEntropy, "linear", "rw", {}),
         ("ce-rs", "CE, re-sampling", CrossEntropy, "linear", "rs", {}),
         ("ce-drw", "CE-DRW", CrossEntropy, "linear", "drw", {}),
         ("ce-drs", "CE-DRS", CrossEntropy, "linear", "drs", {}),

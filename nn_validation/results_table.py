@@ -20,7 +20,7 @@ __all__ = ["PUBLISHED", "main", "render"]
 PUBLISHED: dict[str, dict[str, dict[str, float]]] = {
     "cifar-10/long-tailed-100": {
         "cao2019": {
-            "ce": 29.64, "focal": 29.62, "ldam": 26.65, "ce-rs": 29.45, "ce-rw": 27.63, "cb": 27.63, "m-drw": 24.94,
+            "ce": 29.64, "focal": 29.62, "ldam": 26.65, "ce-rs": 29.45, "cb": 27.63, "m-drw": 24.94,
             "ldam-drw": 22.97, "ce-drw": 25.14, "ce-drs": 25.50,
         },
         "kini2021": {"ce": 28.06, "ldam-drw": 22.97, "la": 19.19, "cdt": 20.45, "vs": 19.18},

@@ -15,7 +15,7 @@ __all__ = ["LABELS", "LOOKS", "bars", "key", "panels", "present", "set_title", "
 
 LABELS = {
     "ce": "CE",
-    "ce-rw": "CE, re-weighted",
+    "cb": "class-balanced CE",
     "ce-rs": "CE, re-sampled",
     "ce-drw": "CE-DRW",
     "ldam": "LDAM",
@@ -29,7 +29,7 @@ LABELS = {
 }
 """Names of the methods in keys."""
 
-_ORDER = ("ce", "ldam-drw", "ce-drw", "ce-rw", "ce-rs", "ldam")
+_ORDER = ("ce", "ldam-drw", "ce-drw", "cb", "ce-rs", "ldam")
 LOOKS: dict[str, dict[str, Any]] = {name: line for name, line in zip(_ORDER, LINES, strict=True)} | {
     "la": LINES[1],
     "cdt": LINES[2],

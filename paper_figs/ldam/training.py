@@ -18,7 +18,7 @@ from ..runs import LOOKS, bars, key, panels, present, set_title, spread
 
 __all__ = ["class_errors", "exponent_error", "realised_margins", "training_error"]
 
-_SCHEDULES = ("ce", "ce-rw", "ce-rs", "ce-drw", "ldam-drw")
+_SCHEDULES = ("ce", "cb", "ce-rs", "ce-drw", "ldam-drw")
 
 
 @figure("ldam.training_error")
@@ -56,7 +56,7 @@ def class_errors() -> tuple[Figure, pd.DataFrame]:
     Cao et al. (2019), Figures 2 and 4. Classes from the most frequent to the rarest; means over seeds with 95 %
     intervals.
     """
-    methods = ("ce", "ce-rw", "ce-rs", "ldam-drw")
+    methods = ("ce", "cb", "ce-rs", "ldam-drw")
     fig, axes, sets = panels(sets_with("ce", "ldam-drw"), 2, 3.9, sharex="col", height_ratios=(1, 2.2))
     rows = []
     for (upper, lower), runs in zip(axes.T, sets, strict=True):
