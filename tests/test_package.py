@@ -88,6 +88,15 @@ def test_derive_of_numbers_imports_neither_solvers_nor_torch(tmp_path):
     assert not loaded_by(code, tmp_path) & {"sympy", "cvxpy", "torch", "matplotlib"}
 
 
+def test_listing_the_studies_imports_no_torch():
+    code = (
+        "import sys; from tailbound.sims.core.study import select; "
+        "print('vs_loss.real_pairs' in {study.name for study in select()}, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
+
+
 IMPORT_ALL = """
 import importlib, pkgutil, sys
 

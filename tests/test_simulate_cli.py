@@ -1,6 +1,5 @@
 """``tailbound simulate``: killed, interrupted, two at a time, on a cluster; nothing is lost and nothing there twice."""
 
-import io
 import json
 import os
 import pty
@@ -11,15 +10,14 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing, redirect_stderr, redirect_stdout
+from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
-from unittest import mock
 
 import pandas as pd
 import pytest
 import tailbound.sims
-from tailbound.cli import main
+from helpers import command_line
+from helpers.command_line import Outcome, assert_rejected
 from tailbound.sims.core.run import run as run_study
 from tailbound.sims.core.store import Store
 from tailbound.sims.core.study import select
@@ -65,12 +63,6 @@ with store.Store(sys.argv[1]) as opened:
 """
 
 
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
     """The folder of the module with the tests' studies, which are found here as those of the package are."""
@@ -90,14 +82,7 @@ def path(tmp_path, monkeypatch):
 
 def run(*args: object) -> Outcome:
     """Run ``tailbound simulate`` in this process."""
-    code, out, err = 0, io.StringIO(), io.StringIO()
-    argv = ["tailbound", "simulate", *map(str, args)]
-    with mock.patch.object(sys, "argv", argv), redirect_stdout(out), redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as leaving:
-            code = leaving.code or 0
-    return Outcome(code, out.getvalue(), err.getvalue())
+    return command_line.run("simulate", *args)
 
 
 def start(toy, *args: object, program=COMMAND, **options) -> subprocess.Popen:
@@ -135,15 +120,6 @@ def wait_until(condition, seconds=30.0):
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.005)
-
-
-def assert_rejected(done: Outcome, *parts: str) -> None:
-    assert done.code == 2, done
-    assert done.out == ""
-    assert len(done.err.splitlines()) == 1, done.err
-    assert done.err.startswith("tailbound: ")
-    for part in parts:
-        assert part in done.err
 
 
 # Killed

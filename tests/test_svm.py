@@ -1,116 +1,22 @@
-"""The SVMs: the fast solver against cvxpy, piqp and arithmetic; degenerate data; the path; separability."""
+"""The binary SVM: the fast solver against cvxpy, piqp and arithmetic; invariances; hard cases; input; the programs."""
 
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
 import piqp
 import pytest
-from hypothesis import assume, example, given, settings
+from helpers import rejects, seeds
+from helpers.svm import CROSS, SIGNS, SQUARE, check_contradiction, check_optimal, mixture, problems
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tailbound.theory.core.convex import Infeasible
 from tailbound.theory.core.errors import InputError
 from tailbound.theory.core.fixed_point import NotConverged
 from tailbound.theory.vs_loss import active_set, programs, rows, svm
-from tailbound.theory.vs_loss.separability import separability
-from tailbound.theory.vs_loss.svm import (
-    INTERCEPTS,
-    NotSeparable,
-    margin_ratio_path,
-    solve_multiclass_svm,
-    solve_rows,
-    solve_svm,
-)
+from tailbound.theory.vs_loss.svm import INTERCEPTS, NotSeparable, solve_svm
 
-SQUARE = np.array([[1.0, 0.0], [1.0, 1.0], [-1.0, 0.0], [-1.0, 1.0]])
-SIGNS = np.array([1, 1, -1, -1])
-CROSS = np.array([1, -1, -1, 1])
-
-seeds = st.integers(0, 2**32 - 1)
 steady = settings(deadline=None, max_examples=150)
 few = settings(deadline=None, max_examples=25)
-
-
-def rejects(excinfo, *shown) -> None:
-    text = str(excinfo.value)
-    assert "\n" not in text
-    assert len(text) < 300
-    for piece in shown:
-        assert piece in text
-
-
-def mixture(seed, num_examples, dimension, *, prior=0.25, signal=2.0):
-    rng = np.random.default_rng(seed)
-    labels = np.where(rng.random(num_examples) < prior, 1.0, -1.0)
-    labels[:2] = 1, -1
-    features = rng.standard_normal((num_examples, dimension))
-    features[:, 0] += signal * labels
-    return features, labels
-
-
-@st.composite
-def problems(draw, *, soft=True):
-    """Small problems of every kind: generic, integers, duplicates, low rank, an offset."""
-    seed, n, d = draw(seeds), draw(st.integers(2, 24)), draw(st.integers(1, 12))
-    features, labels = mixture(seed, n, d, signal=draw(st.sampled_from([0.0, 1.0, 4.0])))
-    kind = draw(st.sampled_from(["generic", "integers", "duplicates", "low rank", "offset"]))
-    if kind == "integers":
-        features = np.rint(features)
-    elif kind == "duplicates":
-        twice = np.random.default_rng(seed).integers(n, size=n)
-        twice[:2] = 0, 1
-        features, labels = features[twice], labels[twice]
-    elif kind == "low rank":
-        features = features[:, :1] * np.arange(1, d + 1)
-    elif kind == "offset":
-        features = features + 100.0
-    required = np.where(labels > 0, draw(st.sampled_from([1.0, 0.05, 20.0])), 1.0)
-    upper = draw(st.sampled_from([None, 0.01, 1.0, 100.0] if soft else [None]))
-    return features, labels, required, draw(st.sampled_from(INTERCEPTS)), upper
-
-
-def check_optimal(features, labels, required, intercept, upper, machine):
-    """The conditions of optimality, from the features, with none of the solver's own numbers but (dual, b)."""
-    w, b, dual = (machine.dual * labels) @ features, machine.intercept, machine.dual
-    size = 1 + np.abs(features).max() ** 2 * dual.sum() * features.shape[1]
-    tolerance = 1e-9 * required.max() + 1e-13 * size
-    surplus = labels * (features @ w + b) - required
-    assert (dual >= 0).all()
-    capped = np.zeros(len(dual), dtype=bool)
-    if upper is not None:
-        assert (dual <= upper).all()
-        capped = dual == upper
-    assert (surplus[~capped] >= -tolerance).all()
-    assert (surplus[capped] <= tolerance).all()
-    inner = (dual > 0) & ~capped
-    assert (np.abs(surplus[inner]) <= tolerance).all()
-    balance = dual @ labels
-    if intercept == "free":
-        assert abs(balance) <= 1e-12 * dual.sum()
-    else:
-        assert b == pytest.approx(balance if intercept == "penalised" else 0.0, abs=1e-9 * (1 + dual.sum()))
-    rounding = 1e-14 * features.shape[1] * (np.abs(features).max() * dual.sum()) ** 2  # of the Gram matrix
-    np.testing.assert_allclose(machine.norm**2, w @ w, rtol=1e-9, atol=rounding)
-    np.testing.assert_allclose(machine.scores, features @ w + b, atol=tolerance)
-
-
-def check_contradiction(features, labels, required, intercept, error):
-    """The weights of `NotSeparable`, from the features."""
-    weights = error.weights
-    assert (weights >= 0).all()
-    np.testing.assert_allclose(weights.sum(), 1)
-    combined = (weights * labels) @ features
-    length = weights @ np.linalg.norm(features, axis=1)
-    squared = combined @ combined
-    if intercept == "penalised":
-        squared += (weights @ labels) ** 2
-        length += 1
-    assert np.sqrt(squared) <= 2e-7 * length
-    assert error.residual >= 0.99 * np.sqrt(squared) - 1e-8 * length
-    if intercept == "free":
-        assert abs(weights @ labels) <= 1e-12
-    if error.residual > 0:
-        np.testing.assert_allclose(error.reach, required @ weights / error.residual)
 
 
 # the solver against the conditions of optimality
@@ -420,120 +326,6 @@ def test_bounds_of_each_example():
     np.testing.assert_allclose(machine.certificate.primal, certificate.value, rtol=1e-8)
 
 
-# the path
-
-
-@steady
-@given(seeds, st.lists(st.floats(0.05, 50), min_size=1, max_size=4))
-def test_path_is_what_separate_solves_find(seed, ratios):
-    features, labels = mixture(seed, 20, 30)
-    gram = features @ features.T
-    path = margin_ratio_path(solve_svm(gram, labels), ratios)
-    for r, ratio in enumerate(ratios):
-        machine = solve_svm(gram, labels, np.where(labels > 0, ratio, 1.0))
-        np.testing.assert_allclose(path.coefficients[r], machine.coefficients, atol=1e-8 * machine.dual.max())
-        np.testing.assert_allclose(path.intercepts[r], machine.intercept, atol=1e-8 * (1 + ratio))
-        np.testing.assert_allclose(path.norms[r], machine.norm, rtol=1e-9)
-
-
-def test_path_takes_one_number_and_costs_no_solve(monkeypatch):
-    machine = solve_svm(SQUARE @ SQUARE.T, SIGNS)
-    monkeypatch.setattr(rows, "minimise", None)
-    path = margin_ratio_path(machine, 3.0)
-    assert path.coefficients.shape == (1, 4)
-    np.testing.assert_allclose(path.coefficients @ SQUARE, [[2.0, 0.0]], atol=1e-12)
-    np.testing.assert_allclose([*path.intercepts, *path.norms], [1.0, 2.0])
-
-
-@pytest.mark.parametrize(
-    "settings", [{"intercept": "none"}, {"intercept": "penalised"}, {"upper": 9.0}, {"required": 2.0}]
-)
-def test_path_refuses_other_machines(settings):
-    machine = solve_svm(SQUARE @ SQUARE.T, SIGNS, **settings)
-    with pytest.raises(InputError) as excinfo:
-        margin_ratio_path(machine, [1.0])
-    rejects(excinfo, "free intercept", "solve each ratio by itself")
-
-
-# rows, groups, many classes
-
-
-def test_two_classes_are_a_special_case_of_many():
-    features, labels = mixture(6, 30, 40)
-    gram = features @ features.T
-    binary = solve_svm(gram, labels, 2.0)
-    several = solve_multiclass_svm(gram, (labels > 0).astype(int), 2.0)
-    np.testing.assert_allclose(several.coefficients[:, 1] * 2, binary.coefficients, atol=1e-9)
-    np.testing.assert_allclose(several.scores[:, 1] - several.scores[:, 0], binary.scores, atol=1e-9)
-    np.testing.assert_allclose(several.norm * np.sqrt(2), binary.norm, rtol=1e-9)
-
-
-@pytest.mark.parametrize("upper", [None, 0.5])
-@pytest.mark.parametrize("intercept", INTERCEPTS)
-@pytest.mark.parametrize("delta", [None, (0.3, 1.0, 2.0)])
-def test_many_classes_are_those_of_cvxpy(delta, intercept, upper):
-    rng = np.random.default_rng(1)
-    labels = np.arange(24) % 3
-    features = rng.standard_normal((24, 30))
-    required = 1 + 2.0 * (labels == 0)
-    found = solve_multiclass_svm(features @ features.T, labels, required, delta=delta, intercept=intercept, upper=upper)
-    W, b, certificate = programs.multiclass_svm(
-        features, labels, required, delta=delta, intercept=intercept, upper=upper
-    )
-    np.testing.assert_allclose(found.coefficients.T @ features, W, atol=1e-6)
-    np.testing.assert_allclose(found.intercept, b, atol=1e-6)
-    np.testing.assert_allclose(found.scores, features @ W.T + b, atol=1e-6)
-    np.testing.assert_allclose(found.norm, np.linalg.norm(W), rtol=1e-7)
-    np.testing.assert_allclose(found.certificate.primal, certificate.value, rtol=1e-8)
-    assert (found.dual[np.arange(24), labels] == 0).all()
-
-
-def test_required_margins_of_classes_and_of_their_examples():
-    rng = np.random.default_rng(2)
-    labels, features = np.arange(12) % 3, rng.standard_normal((12, 20))
-    gram = features @ features.T
-    by_class = solve_multiclass_svm(gram, labels, [3.0, 1.0, 0.5])
-    by_example = solve_multiclass_svm(gram, labels, np.array([3.0, 1.0, 0.5])[labels])
-    np.testing.assert_array_equal(by_class.dual, by_example.dual)
-    others = by_class.scores - np.where(np.arange(3) == labels[:, None], np.inf, 0)
-    own = by_class.scores[np.arange(12), labels]
-    least = [(own - others.max(axis=1))[labels == k].min() for k in range(3)]
-    np.testing.assert_allclose(least, [3.0, 1.0, 0.5], atol=1e-9)
-
-
-def test_classes_that_cannot_be_told_apart():
-    features = np.array([[1.0], [1.0], [2.0]])
-    with pytest.raises(NotSeparable):
-        solve_multiclass_svm(features @ features.T, np.array([0, 1, 2]))
-
-
-@few
-@given(seeds)
-@example(62610)  # the first steps run away
-def test_rows_with_several_intercepts(seed):
-    """Any border: the conditions of optimality, written out."""
-    rng = np.random.default_rng(seed)
-    features, border = rng.standard_normal((15, 20)), rng.standard_normal((15, 3))
-    found = solve_rows(features @ features.T, 1.0, border=border)
-    w = found.dual @ features
-    margins = features @ w + border @ found.multipliers
-    np.testing.assert_allclose(found.margins, margins, atol=1e-9)
-    assert (margins >= 1 - 1e-9).all()
-    assert (found.dual >= 0).all()
-    np.testing.assert_allclose(border.T @ found.dual, 0, atol=1e-11)
-    np.testing.assert_allclose(found.dual @ (margins - 1), 0, atol=1e-9)
-
-
-def test_group_margins_turn_the_machine():
-    features, labels = mixture(9, 30, 40)
-    members = np.arange(30) % 4 == 0
-    machine = solve_svm(features @ features.T, labels, np.where(members, 3.0, 1.0))
-    check_optimal(features, labels, np.where(members, 3.0, 1.0), "free", None, machine)
-    plain = solve_svm(features @ features.T, labels)
-    w, v = machine.coefficients @ features, plain.coefficients @ features
-    assert w @ v / np.linalg.norm(w) / np.linalg.norm(v) < 0.99
-
-
 # input
 
 
@@ -557,23 +349,6 @@ def test_binary_input(arguments, shown):
     gram, labels, required, intercept, upper = (*arguments, *(1.0, "free", None)[len(arguments) - 2 :])
     with pytest.raises(InputError) as excinfo:
         solve_svm(gram, labels, required, intercept=intercept, upper=upper)
-    rejects(excinfo, *shown)
-
-
-@pytest.mark.parametrize(
-    ("settings", "shown"),
-    [
-        ({"labels": [0, 2, 2]}, ("missing [1]", "K = 3")),
-        ({"labels": [0, 0, 0]}, ("K = 1",)),
-        ({"labels": [0.5, 1.0, 2.0]}, ("integers",)),
-        ({"delta": (1.0, 2.0)}, ("3 classes", "(2,)")),
-        ({"delta": (1.0, 0.0, 2.0)}, ("delta", "0.0")),
-        ({"intercept": "no"}, ("'no'",)),
-    ],
-)
-def test_multiclass_input(settings, shown):
-    with pytest.raises(InputError) as excinfo:
-        solve_multiclass_svm(np.eye(3), **({"labels": [0, 1, 2]} | settings))
     rejects(excinfo, *shown)
 
 
@@ -615,93 +390,6 @@ def test_program_rejects(settings, shown):
 def test_program_without_a_solution():
     with pytest.raises(Infeasible):
         programs.cost_sensitive_svm(SQUARE, CROSS)
-
-
-# separability
-
-
-def exact_combination(features, labels, weights, *, intercept):
-    """Σ a_i y_i (x_i, 1) in rationals, with the float weights as they are."""
-    signed = [Fraction(float(a)) * int(y) for a, y in zip(weights, labels, strict=True)]
-    columns = [*np.asarray(features).T, *([np.ones(len(labels))] if intercept else [])]
-    return [sum(s * Fraction(float(x)) for s, x in zip(signed, column, strict=True)) for column in columns]
-
-
-@steady
-@given(seeds, st.integers(2, 30), st.integers(1, 6), st.booleans(), st.sampled_from([0, 1, 2]), st.booleans())
-def test_separability_is_proved_either_way(seed, n, d, integers, signal, intercept):
-    features, labels = mixture(seed, n, d, signal=signal, prior=0.5)
-    if integers:
-        features = np.rint(2 * features)
-    proof = separability(features, labels, intercept=intercept)
-    if proof.separable:
-        np.testing.assert_allclose(np.linalg.norm(proof.weights), 1)
-        assert intercept or proof.intercept == 0
-        w, b = [Fraction(float(each)) for each in proof.weights], Fraction(proof.intercept)
-        least = min(
-            int(y) * (sum(Fraction(float(c)) * v for c, v in zip(x, w, strict=True)) + b)
-            for x, y in zip(features, labels, strict=True)
-        )  # without rounding
-        assert least >= Fraction(proof.margin) > 0
-    else:
-        assert (proof.combination >= 0).all()
-        np.testing.assert_allclose(proof.combination.sum(), 1)
-        assert proof.exact == integers
-        worst = max(
-            abs(float(each)) for each in exact_combination(features, labels, proof.combination, intercept=intercept)
-        )
-        assert worst <= 1e-11 * (1 + np.abs(features).max())
-
-
-@steady
-@given(seeds, st.integers(4, 40), st.booleans())
-def test_separability_agrees_with_the_machine(seed, n, intercept):
-    features, labels = mixture(seed, n, max(1, n // 2), signal=0.5, prior=0.5)
-    try:
-        machine = solve_svm(features @ features.T, labels, intercept="free" if intercept else "none")
-    except NotSeparable:
-        machine = None
-    except NotConverged:
-        assume(False)
-    proof = separability(features, labels, intercept=intercept)
-    assert proof.separable == (machine is not None)
-    if machine is not None:
-        assert proof.margin <= 1 / machine.norm * (1 + 1e-9)  # the machine's is the largest
-
-
-def test_exact_weights_are_exact():
-    points = np.array([[0, 0], [3, 0], [0, 3], [1, 1]])
-    proof = separability(points, [-1, -1, -1, 1])
-    assert not proof.separable
-    assert proof.exact
-    assert proof.residual == 0
-    np.testing.assert_allclose(proof.combination, [1 / 6, 1 / 6, 1 / 6, 1 / 2], rtol=1e-15)
-    moved = separability(points + 0.1, [-1, -1, -1, 1], exact=True)  # floats are rationals too
-    assert moved.exact
-    np.testing.assert_allclose(moved.combination, proof.combination, rtol=1e-12)
-
-
-@pytest.mark.parametrize("margin", [1e-3, 1e-6, 1e-9, 1e-12])
-def test_tiny_margins_are_still_found(margin):
-    points = np.array([[0.0, 0.0], [1.0, 1.0], [1.0, 1.0 + margin], [2.0, 2.0 + margin]])
-    proof = separability(points, SIGNS)
-    assert proof.separable
-    assert 0 < proof.margin <= margin
-
-
-@pytest.mark.parametrize(
-    ("features", "labels", "shown"),
-    [
-        (np.ones(3), [1, -1, 1], ("(n, d)", "(3,)")),
-        (np.full((2, 2), np.inf), [1, -1], ("finite",)),
-        (np.ones((2, 2)), [1, 1], ("both present",)),
-        (np.ones((2, 2)), [1, -1, 1], ("2 of +1 and -1",)),
-    ],
-)
-def test_separability_input(features, labels, shown):
-    with pytest.raises(InputError) as excinfo:
-        separability(features, labels)
-    rejects(excinfo, *shown)
 
 
 def test_public_names():

@@ -11,17 +11,16 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
 import pytest
+from helpers import command_line
+from helpers.command_line import Outcome, assert_rejected
 
 torch = pytest.importorskip("torch")
 
-from tailbound.cli import main  # noqa: E402
 from tailbound.nn_validation.core.runs import run_job  # noqa: E402
 from tailbound.nn_validation.methods import METHODS  # noqa: E402
 
@@ -75,12 +74,6 @@ for line in sys.stdin:
 """
 
 
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture(autouse=True)
 def _one_thread():
     before = torch.get_num_threads()
@@ -91,23 +84,7 @@ def _one_thread():
 
 def run(*words: object) -> Outcome:
     """Run ``tailbound train`` in this process."""
-    code, out, err = 0, io.StringIO(), io.StringIO()
-    argv = ["tailbound", "train", *map(str, words)]
-    with mock.patch.object(sys, "argv", argv), redirect_stdout(out), redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as leaving:
-            code = leaving.code or 0
-    return Outcome(code, out.getvalue(), err.getvalue())
-
-
-def assert_rejected(done: Outcome, *parts: str) -> None:
-    assert done.code == 2, done
-    assert done.out == ""
-    assert len(done.err.splitlines()) == 1, done.err
-    assert done.err.startswith("tailbound: ")
-    for part in parts:
-        assert part in done.err
+    return command_line.run("train", *words)
 
 
 def records(folder: Path) -> dict[str, dict]:
