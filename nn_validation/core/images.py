@@ -32,7 +32,7 @@ _TEST_DIGITS, _VALIDATION = 60, 100
 
 @dataclass(frozen=True)
 class Split:
-    """Images, uint8 (N, H, W, C), and labels, int64 (N,).
+    """Images, uint8 (N, H, W, C), and labels, int64 (N,); the true ones as well where those are noisy.
 
     Raises:
         InputError: for arrays of another kind or shape.
@@ -40,6 +40,7 @@ class Split:
 
     images: np.ndarray
     labels: np.ndarray
+    true_labels: np.ndarray | None = None
 
     def __post_init__(self):
         images, labels = self.images, self.labels
@@ -207,6 +208,7 @@ class Batches:
         around = ((0, 0), (padding, padding), (padding, padding), (0, 0))
         self.images = torch.from_numpy(np.pad(split.images, around)).to(device)
         self.labels = torch.from_numpy(split.labels).to(device)
+        self.true_labels = split.true_labels
         self.padding, self.flip, self.device = padding, flip, device
         _, self._height, self._width, _ = split.images.shape
         std = torch.tensor(data.std, device=device)
@@ -267,7 +269,7 @@ def _noisy(split: Split, num_classes: int, noise_rate: float, chance: np.random.
     """Draw each label anew from its row of the transition matrix."""
     cumulative = np.cumsum(symmetric_transition(noise_rate, num_classes), axis=1)[split.labels]
     labels = (chance.random(len(split))[:, None] > cumulative[:, :-1]).sum(1)
-    return Split(split.images, labels.astype(np.int64))
+    return Split(split.images, labels.astype(np.int64), split.labels)
 
 
 def _moments(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -20,7 +20,7 @@ from ...theory.core.errors import InputError
 from ..methods import Method, method
 from .checkpoints import load_checkpoint, save_checkpoint
 from .images import Batches, ImageData, Split
-from .measures import balanced_error, calibration_error, class_accuracy, label_margins, margin_profile
+from .measures import balanced_error, calibration_error, class_accuracy, label_margins, margin_profile, memorisation
 from .model import CifarResNet
 from .protocols import PROTOCOLS, Protocol, Run, protocol
 
@@ -216,6 +216,7 @@ def _epoch(
     drawn = torch.zeros(len(counts), device=device)
     batches = order.split(protocol.batch_size)
     broken = torch.full((), len(batches), device=device)  # first batch without a finite loss; read once, at the end
+    answers = torch.full((N,), -1, device=device)  # the class given to each image; -1: not drawn
     preparing = 0.0
     for number, indices in enumerate(batches):
         began = time.perf_counter()
@@ -231,7 +232,9 @@ def _epoch(
         with torch.no_grad():
             broken = torch.where(loss.isfinite() | (broken < number), broken, number)
             total += loss.detach() * len(indices)
-            right = (logits.argmax(1) == labels).float()
+            answer = logits.argmax(1)
+            answers[indices.to(device)] = answer
+            right = (answer == labels).float()
             hits.index_add_(0, labels, right)
             drawn.index_add_(0, labels, torch.ones_like(right))
     if int(broken) < len(batches):
@@ -246,6 +249,7 @@ def _epoch(
         "loss": round(float(total) / N, 6),
         "train_accuracy": _rounded(accuracy),  # on augmented images, while the weights move
         "preparing": round(preparing, 3),
+        **_memorisation(answers.cpu().numpy(), training),
     }
 
 
@@ -269,6 +273,8 @@ def _measure(model: Any, objective: Any, seen: dict[str, Batches], curves: list[
             "balanced_error": balanced_error(accuracy),
             "ece": calibration_error(confident, out.labels),
         }
+        if name == "train":
+            splits[name] |= _memorisation(out.logits.argmax(1), seen[name])
         if name != "validation":
             margins = label_margins(out.logits, out.labels) / scale
             splits[name]["margins"] = margin_profile(margins, out.labels, out.logits.shape[1])
@@ -296,6 +302,14 @@ def _directions(head: nn.Module) -> dict[str, Any]:
     norms = np.linalg.norm(weight, axis=1)
     cosines = weight @ weight.T / np.outer(norms, norms)
     return {"norms": norms.round(5).tolist(), "cosines": cosines.round(5).tolist()}
+
+
+def _memorisation(answers: np.ndarray, batches: Batches) -> dict[str, float | None]:
+    """Of the training images that were drawn and whose label is wrong; nothing for labels without noise."""
+    if batches.true_labels is None:
+        return {}
+    drawn = answers >= 0
+    return memorisation(answers[drawn], batches.labels.cpu().numpy()[drawn], batches.true_labels[drawn])
 
 
 def _rounded(values: np.ndarray) -> list[float | None]:

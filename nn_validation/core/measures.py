@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["balanced_error", "calibration_error", "class_accuracy", "label_margins", "margin_profile"]
+__all__ = ["balanced_error", "calibration_error", "class_accuracy", "label_margins", "margin_profile", "memorisation"]
 
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
@@ -59,3 +59,23 @@ def margin_profile(margins: np.ndarray, labels: np.ndarray, num_classes: int) ->
     """Quantiles of the margins of each class: ``quantiles``, and ``values`` of shape (K, number of quantiles)."""
     values = [np.quantile(margins[labels == k], _QUANTILES).tolist() for k in range(num_classes)]
     return {"quantiles": list(_QUANTILES), "values": values}
+
+
+def memorisation(predicted: np.ndarray, labels: np.ndarray, true_labels: np.ndarray) -> dict[str, float | None]:
+    """What became of the examples with a wrong label: shares that are given it (``memorised``) or their true one.
+
+    Args:
+        predicted: classes, (N,).
+        labels: that the network was trained on, (N,).
+        true_labels: (N,).
+
+    Returns:
+        ``memorised`` and ``restored``; None where every label is true.
+
+    Example:
+        >>> memorisation(np.array([1, 0, 2, 0]), np.array([1, 1, 1, 0]), np.array([0, 0, 0, 0]))
+        {'memorised': 0.33333, 'restored': 0.33333}
+    """
+    wrong = labels != true_labels
+    hits = {"memorised": predicted == labels, "restored": predicted == true_labels}
+    return {name: round(float(hit[wrong].mean()), 5) if wrong.any() else None for name, hit in hits.items()}
