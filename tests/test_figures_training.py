@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from tailbound.nn_validation.core import evidence
 from tailbound.nn_validation.core.evidence import CIFAR, DIGITS, fitted_line, interval, run_set
 from tailbound.nn_validation.core.realised import best_exponent
-from tailbound.nn_validation.vs_loss.network_features import feature_tables
+from tailbound.nn_validation.core.tables import network_tables
 from tailbound.paper_figs import core
 from tailbound.paper_figs.core import figures
 from tailbound.paper_figs.runs import LABELS, LOOKS, set_title
@@ -66,7 +66,7 @@ def test_exponents_and_shifts():
 
 
 def test_counted_errors_are_means_over_networks():
-    table, frame = tables("vs_loss.network_features"), feature_tables()[DIGITS]
+    table, frame = tables("vs_loss.network_features"), network_tables("features")[DIGITS]
     for source in ("training", "held-out"):
         part = frame[(frame.fitted_on == source) & (frame.rule == "svm")].groupby("seed").error_plus.mean()
         row = table.query("records == @DIGITS and fitted_on == @source and quantity == 'error' and rule == 'svm'")

@@ -14,13 +14,13 @@ from tailbound.nn_validation.core.evidence import (
     DIGITS,
     MissingRecords,
     RunSet,
-    feature_files,
     fitted_line,
     interval,
     paired,
     run_set,
     set_names,
     sets_with,
+    table_files,
     terminal_sets,
 )
 from tailbound.nn_validation.core.realised import (
@@ -32,8 +32,9 @@ from tailbound.nn_validation.core.realised import (
     log_margin_slope,
     margin_shift,
 )
+from tailbound.nn_validation.core.tables import read_table
 from tailbound.nn_validation.vs_loss import network_features
-from tailbound.nn_validation.vs_loss.network_features import feature_rows, network_rows, read_features
+from tailbound.nn_validation.vs_loss.network_features import feature_rows, network_rows
 from tailbound.theory import claims
 from tailbound.theory.core import claims as vocabulary
 from tailbound.theory.core.claims import Kind, Relation, Verdict, decide
@@ -100,7 +101,7 @@ def test_the_index_lists_whole_records_and_all_digits():
     assert min(map(len, seeds.values())) >= 5
     terminal = terminal_sets("ce", "la", "cdt:gamma=0.1", "cdt:gamma=0.2", "cdt:gamma=0.4", seeds=3)
     assert list(terminal["digits/long-tailed-20"]) == [25, 50, 100, 200]
-    assert len(feature_files()[DIGITS]) == 5
+    assert len(table_files("features")[DIGITS]) == 5
     sizes = [path.stat().st_size for path in evidence.COMMITTED.rglob("*.json")]
     assert max(sizes) < 60_000
     assert sum(sizes) < 6_000_000
@@ -309,7 +310,7 @@ def test_features_of_a_trained_network(tmp_path, capsys):
     assert network_features.main([str(path), "--out", str(tmp_path / "features")]) == 0
     name = str(path.relative_to(tmp_path))
     assert capsys.readouterr().out.strip().endswith(name)
-    frame = read_features(name, tmp_path / "features")
+    frame = read_table(name, "features", tmp_path / "features")
     assert set(frame.fitted_on) == {"training", "held-out"}
     assert frame.error_plus.between(0, 1).all()
     path.write_text(json.dumps(record | {"data": record["data"] | {"indices": "0"}}))
@@ -319,7 +320,7 @@ def test_features_of_a_trained_network(tmp_path, capsys):
         stored = tmp_path / "features" / name
         stored.write_text(content) if content else stored.unlink()
         with pytest.raises(InputError, match=message):
-            read_features(name, tmp_path / "features")
+            read_table(name, "features", tmp_path / "features")
 
 
 # the table

@@ -16,16 +16,16 @@ from ..core.evidence import (
     Interval,
     MissingRecords,
     RunSet,
-    feature_files,
     fitted_line,
     interval,
     paired,
     run_set,
     sets_with,
+    table_files,
     terminal_sets,
 )
 from ..core.realised import collapsed_margins, log_margin_slope, option
-from ..vs_loss.network_features import feature_tables
+from ..core.tables import network_tables
 
 SCALES = ("cdt:gamma=0.1", "cdt:gamma=0.2", "cdt:gamma=0.4")
 PLACE = DIGITS.rpartition("/")[0]
@@ -208,7 +208,7 @@ def network_end(folder, pair=("cdt", "ce")):
 
 def _pairs(folder: str, rule: str, fitted_on: str = "training") -> tuple[pd.DataFrame, str]:
     """Means over networks, one row for each pair of classes; the pairs are the draws of an interval."""
-    tables = feature_tables()
+    tables = network_tables("features")
     if folder not in tables:
         raise MissingRecords(f"no tables of features for two networks of {folder!r}; see vs_loss.network_features")
     frame = tables[folder]
@@ -228,7 +228,7 @@ def _beyond(folder: str, prediction: str, factor: float, fitted_on: str) -> Side
 
 @on_sets(
     "vs_loss.network_training_features",
-    folders=[DIGITS, *feature_files()],
+    folders=[DIGITS, *table_files("features")],
     source=cite("kini2021", "asymptotics, read as a prediction for the last layer of a network"),
     formula="SVM on two classes, rare class: counted - predicted from training features <= 0, over pairs",
     relation=Relation.AT_MOST,
@@ -252,7 +252,7 @@ def network_training_features(folder, prediction="left_out", factor=1.0, fitted_
 
 @on_sets(
     "vs_loss.network_fresh_scores",
-    folders=[DIGITS, *feature_files()],
+    folders=[DIGITS, *table_files("features")],
     source=cite("tailbound", "normal scores with the mean and spread of images that the network has not seen"),
     formula="rare class: counted test error - 4 x Q(mean / spread of the fresh scores) <= 0, over pairs",
     relation=Relation.AT_MOST,
@@ -268,7 +268,7 @@ def network_fresh_scores(folder, prediction="fresh", factor=4.0, fitted_on="trai
 
 @on_sets(
     "vs_loss.network_auto_ratio",
-    folders=[DIGITS, *feature_files()],
+    folders=[DIGITS, *table_files("features")],
     source=cite("tailbound", "margin ratio estimated from the training features alone"),
     formula="balanced error on test features: estimated ratio - ratio 1 <= 0, over pairs of classes",
     relation=Relation.AT_MOST,

@@ -1,5 +1,6 @@
 """Claims decided by records: one claim for each data set that has them, so that each has a verdict of its own."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,13 +10,18 @@ __all__ = ["on_sets", "slug"]
 
 
 def slug(folder: str) -> str:
-    """The data set of a folder, as a part of a claim's name.
+    """The data set of a folder, as a part of a claim's name; with what is unusual: noise, equal counts, settings.
 
     Example:
-        >>> slug("cifar-10/long-tailed-100/fast")
-        'cifar_10'
+        >>> slug("cifar-10/long-tailed-100/fast"), slug("digits/balanced-largest-100-noise-0.4/digits_padding=0")
+        ('cifar_10', 'digits_noise_0_4_padding_0')
+        >>> slug("digits/balanced-largest-100/digits")
+        'digits_balanced'
     """
-    return folder.partition("/")[0].replace("-", "_")
+    data, profile, protocol = [*folder.split("/"), "", ""][:3]
+    _, noisy, rate = profile.partition("-noise-")
+    parts = [data, f"noise_{rate}" if noisy else "balanced" if profile.startswith("balanced") else ""]
+    return re.sub(r"\W", "_", "_".join(part for part in [*parts, protocol.partition("_")[2]] if part))
 
 
 def on_sets(

@@ -25,20 +25,24 @@ from .records import COMMITTED, read_record
 __all__ = [
     "CIFAR",
     "DIGITS",
+    "EVEN_DIGITS",
     "INDEX",
+    "TABLES",
     "Fit",
     "Interval",
     "MissingRecords",
     "RunSet",
-    "feature_files",
     "fitted_line",
     "index_text",
     "interval",
     "main",
+    "noise_rate",
+    "noise_sets",
     "paired",
     "run_set",
     "set_names",
     "sets_with",
+    "table_files",
     "terminal_sets",
 ]
 
@@ -48,7 +52,16 @@ INDEX = COMMITTED.with_name("trained.index.json")
 DIGITS, CIFAR = "digits/long-tailed-20/digits", "cifar-10/long-tailed-100/fast"
 """The two sets that hold every method; the second one takes hours, and may not be there yet."""
 
-_LEVEL = 0.95
+EVEN_DIGITS = "digits/balanced-largest-100/digits"
+"""Digits with as many images of each class; the sets with label noise are named after it."""
+
+TABLES = {
+    "features": "tailbound.nn_validation.vs_loss.network_features",
+    "sets": "tailbound.nn_validation.network_sets",
+}
+"""Tables made from networks whose weights were kept, under the record's name: folder beside the records → module."""
+
+_LEVEL, _NOISE = 0.95, "-noise-"
 
 
 class MissingRecords(ArithmeticError):  # noqa: N818 - reads as what happened
@@ -144,6 +157,11 @@ class RunSet:
         path = ("last", "test", "balanced_error") if which == "last" else ("selected", "balanced_error")
         return self.values(method, *path, seeds=seeds)
 
+    def validation_error(self, method: str, which: str = "last", seeds: Iterable[int] | None = None) -> np.ndarray:
+        """Balanced error of each seed on the validation images, whose labels are as noisy as those of training."""
+        path = ("last", "validation", "balanced_error") if which == "last" else ("selected", "validation_error")
+        return self.values(method, *path, seeds=seeds)
+
     def margins(self, method: str, quantile: float = 0.5, seeds: Iterable[int] | None = None) -> np.ndarray:
         """A quantile of the normalised margins of the training images of each class, shape (seeds, K).
 
@@ -214,10 +232,32 @@ def terminal_sets(*methods: str, seeds: int = 2) -> dict[str, dict[int, str]]:
     return {place: dict(sorted(sets.items())) for place, sets in found.items()}
 
 
-def feature_files(seeds: int = 2) -> dict[str, dict[str, str]]:
-    """The tables of features of each set that has so many: folder → file → digest, digits first."""
+def noise_rate(folder: str) -> float:
+    """Rate of label noise of a set, from its name.
+
+    Example:
+        >>> noise_rate("digits/balanced-largest-100-noise-0.4/digits"), noise_rate(DIGITS)
+        (0.4, 0.0)
+    """
+    return float(folder.split("/")[1].partition(_NOISE)[2] or 0)
+
+
+def noise_sets(*methods: str, seeds: int = 2) -> dict[str, dict[float, str]]:
+    """Sets that differ in label noise alone: the folder without noise → rate → folder; noisy sets are there.
+
+    Only sets with so many seeds of each of the methods; digits first.
+    """
+    found: dict[str, dict[float, str]] = {}
+    for folder in sets_with(*methods, among=set_names(), seeds=seeds):
+        data, profile, protocol = folder.split("/")
+        found.setdefault(f"{data}/{profile.partition(_NOISE)[0]}/{protocol}", {})[noise_rate(folder)] = folder
+    return {clean: dict(sorted(sets.items())) for clean, sets in found.items() if any(sets)}
+
+
+def table_files(kind: str, seeds: int = 2) -> dict[str, dict[str, str]]:
+    """The tables of a kind (`TABLES`) of each set that has so many: folder → file → digest, digits first."""
     index = _index(INDEX)
-    return {name: index[name]["features"] for name in set_names() if len(index[name]["features"]) >= seeds}
+    return {name: found for name in set_names() if len(found := index[name].get(kind, {})) >= seeds}
 
 
 def interval(values: np.ndarray) -> Interval:
@@ -280,7 +320,7 @@ def index_text(folder: Path = COMMITTED) -> str:
         name: {
             "digest": _digest(folder / name, each),
             **known[name],
-            "features": _features(folder, name),
+            **{kind: _tables(folder.with_name(kind) / name) for kind in TABLES},
             "seeds": each,
         }
         for name, each in sorted_sets.items()
@@ -300,10 +340,9 @@ def main(arguments: Sequence[str] = ()) -> int:
     return 0
 
 
-def _features(folder: Path, name: str) -> dict[str, str]:
-    """Tables of features that belong to records of a set: file → digest."""
-    paths = sorted((folder.with_name("features") / name).glob("*.json"))
-    return {path.name: sha256(path.read_bytes()).hexdigest()[:16] for path in paths}
+def _tables(folder: Path) -> dict[str, str]:
+    """Tables that belong to records of a set: file → digest."""
+    return {path.name: sha256(path.read_bytes()).hexdigest()[:16] for path in sorted(folder.glob("*.json"))}
 
 
 def _file(method: str, seed: int) -> str:

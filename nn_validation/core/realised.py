@@ -1,4 +1,4 @@
-"""What records say of margins: those a loss imposes, those a network realised, and which exponent was best.
+"""What records say of margins: those a loss imposes, those a network realised, which exponent or option was best.
 
 Needs no torch. Margins are quantiles over the training images of a class, see `RunSet.margins`.
 """
@@ -14,9 +14,12 @@ from ...theory.vs_loss.losses import vs_parameters
 from .evidence import Fit, MissingRecords, RunSet, fitted_line
 
 __all__ = [
+    "ALPHA",
+    "CLIP",
     "EXPONENTS",
     "BestExponent",
     "MarginShift",
+    "Sweep",
     "best_exponent",
     "collapsed_margins",
     "exponent_method",
@@ -67,6 +70,56 @@ class BestExponent:
     least: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A loss with one option, and the value of it that gives cross-entropy.
+
+    Args:
+        method: name of the loss.
+        option: name of the option.
+        default: its value where the method's name does not say one.
+        plain: the value at which the loss is cross-entropy, ``ce``.
+    """
+
+    method: str
+    option: str
+    default: float
+    plain: float
+
+    def methods(self, runs: RunSet) -> dict[float, str]:
+        """The methods of a set that belong to the sweep, ``ce`` among them: value → name, ascending; two seeds."""
+        found = {self.plain: "ce"} | {
+            option(name, self.option, self.default): name
+            for name in runs.seeds
+            if name.partition(":")[0] == self.method
+        }
+        return {value: found[value] for value in sorted(found) if len(runs.seeds.get(found[value], ())) >= 2}
+
+    def chosen(self, runs: RunSet, which: str = "last", *, plain: bool = True) -> tuple[float, str]:
+        """The value with the least mean validation error over the common seeds, and its method; not by test images.
+
+        Args:
+            runs: the records.
+            which: error at the ``last`` epoch, or at the one ``selected`` on the same images.
+            plain: whether cross-entropy is one of the candidates.
+
+        Raises:
+            MissingRecords: if the set has no such method.
+        """
+        methods = {value: name for value, name in self.methods(runs).items() if plain or value != self.plain}
+        if not methods:
+            raise MissingRecords(f"{runs.folder!r} has no two seeds of {self.method!r}; train them")
+        seeds = runs.common_seeds(*methods.values())
+        errors = {value: runs.validation_error(name, which, seeds).mean() for value, name in methods.items()}
+        best = min(errors, key=lambda value: errors[value])
+        return best, methods[best]
+
+
+ALPHA = Sweep("alpha", "alpha", default=2.0, plain=1.0)
+CLIP = Sweep("clip", "max_norm", default=1.0, plain=float("inf"))
+"""The losses of which one option is swept."""
 
 
 def exponent_method(exponent: float) -> str:

@@ -16,36 +16,26 @@ and spread of its scores on the validation images.
 ``python -m tailbound.nn_validation.vs_loss.network_features RECORD`` writes the table of a run that kept its weights.
 """
 
-import argparse
-import json
 import sys
 from collections.abc import Sequence
-from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ...sims.core.files import replace_files
 from ...theory.core.errors import InputError
 from ...theory.core.gaussian import tail
 from ...theory.features import Problem, derive_features
 from ...theory.vs_loss.asymptotics import hard_margin_map
 from ...theory.vs_loss.ratio_estimate import ratio_of, shift_of
-from ..core.evidence import MissingRecords, feature_files
-from ..core.records import COMMITTED, read_record
+from ..core.tables import write_table
 
-__all__ = ["FEATURES", "PREDICTIONS", "feature_rows", "feature_tables", "main", "network_rows", "read_features"]
-
-FEATURES = COMMITTED.with_name("features")
-"""Tables that are kept with the package, one for each record, under the same name."""
+__all__ = ["PREDICTIONS", "feature_rows", "main", "network_rows"]
 
 PREDICTIONS = ("left_out", "law", "mixture", "fresh")
 """Columns ``<name>_plus`` and ``<name>_minus``; None where the prediction does not exist."""
 
 _SHIFTS = np.linspace(-1, 1, 401)[1:-1]
-_DIGITS = 5
 
 
 def feature_rows(features, labels, test_features, test_labels, fresh: tuple | None = None) -> list[dict[str, Any]]:
@@ -136,91 +126,16 @@ def network_rows(splits: dict[str, tuple[np.ndarray, np.ndarray]], counts: Seque
     return pd.DataFrame(rows)
 
 
-def read_features(file: str, folder: Path = FEATURES) -> pd.DataFrame:
-    """Read the table that belongs to a record, by the record's name below its folder.
-
-    Raises:
-        InputError: if it is missing, damaged, or of another record.
-    """
-    path = folder / file
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        frame = pd.DataFrame(stored["columns"])
-        digest = stored["record"]
-    except FileNotFoundError:
-        raise InputError(f"{path}: is missing; run: python -m {__spec__.name} RECORD") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: is no whole table ({' '.join(str(error).split())[:100]}); make it again") from None
-    if (COMMITTED / file).exists() and digest != _digest(COMMITTED / file):
-        raise InputError(f"{path}: belongs to another record than {file}; make it again")
-    return frame
-
-
-def feature_tables() -> dict[str, pd.DataFrame]:
-    """All tables that the index lists, by the set their records belong to, with ``seed``; sets of at least 2 networks.
-
-    Raises:
-        MissingRecords: if a table is gone or changed.
-    """
-    found: dict[str, pd.DataFrame] = {}
-    for folder, files in feature_files().items():
-        frames = []
-        for name, digest in files.items():
-            path = FEATURES / folder / name
-            if not path.exists() or _digest(path) != digest:
-                raise MissingRecords(f"{path} is not the table of the index; make it again, or renew the index")
-            frames.append(read_features(f"{folder}/{name}").assign(seed=int(path.stem.rpartition("-seed")[2])))
-        found[folder] = pd.concat(frames, ignore_index=True)
-    return found
-
-
 def main(arguments: Sequence[str]) -> int:
     """Write the table of a record whose weights were kept; returns the exit code."""
-    parser = argparse.ArgumentParser(prog=f"python -m {__spec__.name}", description=str(__doc__).partition("\n")[0])
-    parser.add_argument("record", type=Path)
-    parser.add_argument("--data", default="digits", help="digits, or the folder of the image files")
-    parser.add_argument("--weights", type=Path, help="the checkpoint; beside the record by default")
-    parser.add_argument("--out", type=Path, default=FEATURES)
-    chosen = parser.parse_args(arguments)
-    try:
-        record = read_record(chosen.record)
-        splits = _network_splits(record, chosen.data, chosen.weights or chosen.record.with_suffix(".pt"))
-        frame = network_rows(splits, record["counts"])
-        columns = {str(name): _plain(frame[name]) for name in frame}
-        stored = {"record": _digest(chosen.record), "command": f"python -m {__spec__.name} {chosen.record.name}"}
-        path = chosen.out.joinpath(*chosen.record.parts[-4:])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_files({path: (json.dumps(stored | {"columns": columns}, separators=(",", ":")) + "\n").encode()})
-    except InputError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 1
-    print(path)
-    return 0
-
-
-def _network_splits(record: dict[str, Any], source: str, weights: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Features and labels of the three splits, from the run's weights and images."""
-    import torch
-
-    from ..core.checkpoints import load_model
-    from ..core.images import Batches, load_images
-    from ..core.loop import Protocol, Run, build_model, outputs
-
-    told = record["data"]
-    data = load_images(
-        source, profile=told["profile"], imbalance_ratio=told["imbalance_ratio"], subset_seed=told["subset_seed"],
-        largest=max(record["counts"]),
-    )  # fmt: skip
-    if data.digests != {name: told[name] for name in data.digests}:
-        raise InputError(f"{source}: are other images than those of the record; name the folder it was trained on")
-    settings = record["run"]
-    protocol = Protocol(**settings["protocol"] | {"drops": tuple(settings["protocol"]["drops"])})
-    model = load_model(weights, build_model(Run(settings["method"], protocol, settings["seed"]), data))
-    found = {}
-    for name in ("train", "validation", "test"):
-        out = outputs(model, Batches(getattr(data, name), data, torch.device("cpu")))
-        found[name] = (out.features.astype(float), out.labels)
-    return found
+    return write_table(
+        arguments,
+        kind="features",
+        description=str(__doc__).partition("\n")[0],
+        rows=lambda found, record: network_rows(
+            {name: (out.features.astype(float), out.labels) for name, out in found.items()}, record["counts"]
+        ),
+    )
 
 
 def _pair(features: np.ndarray, labels: np.ndarray, rare: int, frequent: int) -> tuple[np.ndarray, np.ndarray]:
@@ -263,17 +178,6 @@ def _mixture(problem: Problem, ratios: Any) -> np.ndarray:
     if not (np.isfinite(signal) and signal > 0):
         return np.full((len(ratios), 2), np.nan)
     return hard_margin_map(prior, signal, dimension / sum(problem.counts), ratios).class_errors
-
-
-def _plain(column: Any) -> list[Any]:
-    return [
-        None if value != value else round(value, _DIGITS) if isinstance(value, float) else value
-        for value in column.tolist()
-    ]
-
-
-def _digest(path: Path) -> str:
-    return sha256(path.read_bytes()).hexdigest()[:16]
 
 
 if __name__ == "__main__":

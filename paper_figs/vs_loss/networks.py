@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from ...nn_validation.core.evidence import fitted_line, interval, run_set, sets_with, terminal_sets
 from ...nn_validation.core.realised import collapsed_margins, log_margin_slope, option
-from ...nn_validation.vs_loss.network_features import feature_tables
+from ...nn_validation.core.tables import network_tables
 from ..core import LINES, PAGE, dashes, figure, plain_ticks
 from ..runs import LOOKS, bars, key, panels, present, set_title, spread
 
@@ -122,7 +122,7 @@ def network_features() -> tuple[Figure, pd.DataFrame]:
     with the 95 % interval over networks for the counted error. Left: fitted on features of the network's training
     images; right: of images it has never seen.
     """
-    tables = feature_tables()
+    tables = network_tables("features")
     fig = Figure(figsize=(PAGE, 0.4 + 2.4 * len(tables)), layout="constrained")
     grid = fig.subplots(len(tables), 2, squeeze=False, sharey="row")
     rows = []

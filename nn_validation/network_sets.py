@@ -1,0 +1,70 @@
+"""Average-K against top-K on the probabilities of a trained network: the threshold from images that it has not seen.
+
+``python -m tailbound.nn_validation.network_sets RECORD`` writes the table of a run that kept its weights, a row for
+each K with both errors, the gain and what the exact identity predicts from the probabilities (`compare_rules`), the
+sizes of the sets and the coverage of each class.
+
+Source:
+    Lorieul, Joly, Shasha (2021), arXiv:2112.08851.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.special import softmax
+
+from .average_k import AverageK, TopK, compare_rules, set_metrics
+from .core.tables import write_table
+
+__all__ = ["SIZES", "main", "set_rows"]
+
+SIZES = (1, 2, 3, 4, 5)
+"""Mean sizes K that are compared."""
+
+
+def set_rows(held_out, logits, labels, sizes: Sequence[int] = SIZES) -> pd.DataFrame:
+    """Compare the two rules on a network's test images, one row for each K.
+
+    Args:
+        held_out: logits of images that set the threshold, shape (N, C).
+        logits: of the test images, shape (M, C).
+        labels: of the test images, shape (M,).
+        sizes: integers K.
+
+    Returns:
+        Rows of `compare_rules`, with ``set_sizes``, the numbers of test images with a set of 0, 1, … C labels under
+        average-K, and ``average_coverage`` and ``top_coverage``, the share of each class whose label is in its set.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> labels = rng.integers(0, 3, 400)
+        >>> logits = rng.normal(size=(400, 3)) + 2 * np.eye(3)[labels]
+        >>> set_rows(logits[:200], logits[200:], labels[200:], [1]).set_sizes.tolist()
+        [[12, 177, 11, 0]]
+    """
+    held_out, scores = (softmax(np.asarray(each, dtype=float), axis=1) for each in (held_out, logits))
+    rows = []
+    for row in compare_rules(held_out, scores, labels, sizes):
+        size = int(row["size"])
+        average, top = (
+            set_metrics(rule.predict_inclusion(scores), labels) for rule in (AverageK(size).fit(held_out), TopK(size))
+        )
+        coverage = {"average_coverage": average.class_coverage.tolist(), "top_coverage": top.class_coverage.tolist()}
+        rows.append({**row, "set_sizes": average.sizes.tolist(), **coverage})
+    return pd.DataFrame(rows)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the table of a record whose weights were kept; returns the exit code."""
+    return write_table(
+        arguments,
+        kind="sets",
+        description=str(__doc__).partition("\n")[0],
+        rows=lambda found, _: set_rows(found["validation"].logits, found["test"].logits, found["test"].labels),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
