@@ -240,6 +240,7 @@ def verdict_of(computed, stated, *, uncertainty=0.0, **attributes) -> Verdict:
 
 PROVED, CONFIRMED, REFUTED, UNSETTLED = Verdict.PROVED, Verdict.CONFIRMED, Verdict.REFUTED, Verdict.UNSETTLED
 EQUAL, AT_MOST, AT_LEAST, IDENTITY = Relation.EQUAL, Relation.AT_MOST, Relation.AT_LEAST, Relation.IDENTITY
+LESS, GREATER = Relation.LESS, Relation.GREATER
 THIRD = Fraction(1, 3)
 
 
@@ -265,6 +266,14 @@ THIRD = Fraction(1, 3)
         (0.9, AT_LEAST, 1.0, {"rtol": 0.2}, CONFIRMED),
         (-5.0, AT_MOST, 1.0, {}, CONFIRMED),
         (5.0, AT_LEAST, 1.0, {}, CONFIRMED),
+        (1.0, LESS, 1.0, {}, REFUTED),
+        (0.9, LESS, 1.0, {}, CONFIRMED),
+        (1.0, GREATER, 1.0, {}, REFUTED),
+        (1.1, GREATER, 1.0, {}, CONFIRMED),
+        ([2.0, 1.0], GREATER, [1.0, 1.0], {}, REFUTED),
+        (THIRD, LESS, THIRD, {}, REFUTED),
+        (THIRD, LESS, THIRD + Fraction(1, 10**40), {}, PROVED),
+        (THIRD, GREATER, THIRD - Fraction(1, 10**40), {}, PROVED),
         (THIRD, EQUAL, Fraction(2, 6), {}, PROVED),
         (THIRD, IDENTITY, Fraction(2, 6), {}, PROVED),
         (THIRD, IDENTITY, THIRD + Fraction(1, 10**40), {}, REFUTED),
@@ -304,6 +313,12 @@ def enclosure(low, high) -> Enclosure:
         (1, 2, EQUAL, REFUTED),
         (-2, -1, EQUAL, REFUTED),
         (0, 0, EQUAL, PROVED),
+        (0, 1, GREATER, UNSETTLED),
+        (-2, -1, GREATER, REFUTED),
+        (1, 2, GREATER, PROVED),
+        (-1, 0, LESS, UNSETTLED),
+        (1, 2, LESS, REFUTED),
+        (-2, -1, LESS, PROVED),
     ],
 )
 @pytest.mark.parametrize("other", [0, Enclosure.of(0)])
@@ -475,8 +490,10 @@ def test_unknown_variant():
         ({"right": {}}, "right"),
         ({"corrected_by": "test.other"}, "corrected_by"),
         ({"expected": "perhaps"}, "'holds' or 'fails'"),
-        ({"relation": IDENTITY, "rtol": 1e-9}, "identity has no tolerance"),
-        ({"relation": IDENTITY, "atol": 1e-9}, "identity has no tolerance"),
+        ({"relation": IDENTITY, "rtol": 1e-9}, "≡ has no tolerance"),
+        ({"relation": IDENTITY, "atol": 1e-9}, "≡ has no tolerance"),
+        ({"relation": LESS, "atol": 1e-9}, "< has no tolerance"),
+        ({"relation": GREATER, "rtol": 1e-9}, "> has no tolerance"),
         ({"id": "nodot"}, "'slug.name'"),
         ({"id": "two.dots.here"}, "'slug.name'"),
         ({"statement": ""}, "docstring"),

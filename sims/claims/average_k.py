@@ -63,7 +63,7 @@ def simulated_optimum(num_classes, size, draws, more=0):
     ),
     kind=Kind.SIMULATION,
     formula="E_top - E_avg > 0 with estimated probabilities, and at least a third of the gain with the true ones",
-    relation=Relation.AT_LEAST,
+    relation=Relation.GREATER,
     cases=tuple(
         {"profile": p, "labels_per_input": m, "draws": 12} for p in ("two_level", "mixed") for m in (3, 30, 300)
     ),
@@ -86,7 +86,7 @@ def simulated_estimated_gain(profile, labels_per_input, draws, share=1 / 3):
     source=cite("tailbound", "against the abstract of Lorieul et al. (2021), read for estimated probabilities"),
     kind=Kind.SIMULATION,
     formula="E_avg - E_top > 0 with estimates from 300 labels an input, where η has the same sorted values everywhere",
-    relation=Relation.AT_LEAST,
+    relation=Relation.GREATER,
     cases=({"profile": "homogeneous", "labels_per_input": 300, "draws": 12},),
     wrong={"two levels of ambiguity": {"profile": "two_level"}, "three labels an input": {"labels_per_input": 3}},
 )
@@ -149,7 +149,7 @@ def simulated_regret_bound(sharpness, num_examples, draws, power=0.5, factor=2.0
     source=cite("tailbound", "against the abstract of Lorieul et al. (2021), read for estimated probabilities"),
     kind=Kind.SIMULATION,
     formula="E_avg - E_top > 0.01 with cross-entropy in a misspecified model, K = 1; the optimum has E_avg < E_top",
-    relation=Relation.AT_LEAST,
+    relation=Relation.GREATER,
     cases=({"model": "logistic", "sharpness": "fading", "num_examples": 4000, "draws": 8},),
     wrong={"well specified": {"sharpness": "constant"}, "nearest neighbours": {"model": "neighbours"}},
 )
@@ -184,7 +184,7 @@ def simulated_fresh_threshold(num_examples, calibration, draws):
     source=cite("tailbound", "a common warning about over-confident networks"),
     kind=Kind.SIMULATION,
     formula="mean size on further inputs < K, threshold from the training inputs of an over-fitted scorer",
-    relation=Relation.AT_LEAST,
+    relation=Relation.GREATER,
     cases=({"num_examples": 400, "draws": 12}, {"num_examples": 100, "draws": 12}),
     expected="fails",
     corrected_by="average_k.simulated_fresh_threshold",

@@ -44,7 +44,7 @@ def matching(rows: pd.DataFrame, **values) -> pd.DataFrame:
 
 
 def surely(*samples) -> Sides:
-    """For a claim "at least": the mean of each sample less 4 standard errors, beside 0; paired differences, say.
+    """For a claim "greater": the mean of each sample less 4 standard errors, beside 0; paired differences, say.
 
     Example:
         >>> sides = surely([0.9, 1.1, 1.0, 1.0])

@@ -62,12 +62,22 @@ class Kind(StrEnum):
 
 
 class Relation(StrEnum):
-    """How the computed side stands to the stated side; IDENTITY is EQUAL without any tolerance."""
+    """How the computed side stands to the stated side.
+
+    IDENTITY is EQUAL without any tolerance, LESS and GREATER are AT_MOST and AT_LEAST without equality, nor tolerance.
+    """
 
     EQUAL = "="
     AT_MOST = "≤"
     AT_LEAST = "≥"
+    LESS = "<"
+    GREATER = ">"
     IDENTITY = "≡"
+
+    @property
+    def strict(self) -> bool:
+        """Whether equal sides refute the statement."""
+        return self in (Relation.LESS, Relation.GREATER)
 
 
 class Verdict(StrEnum):
@@ -230,8 +240,10 @@ class Claim:
             raise ClaimError(
                 f"claim {self.id}: `corrected_by` and `right` belong to claims that fail, and only to them"
             )
-        if self.relation is Relation.IDENTITY and (self.rtol or self.atol):
-            raise ClaimError(f"claim {self.id}: an identity has no tolerance, got rtol {self.rtol}, atol {self.atol}")
+        if (self.relation is Relation.IDENTITY or self.relation.strict) and (self.rtol or self.atol):
+            raise ClaimError(
+                f"claim {self.id}: {self.relation} has no tolerance, got rtol {self.rtol}, atol {self.atol}"
+            )
         known = signature(self.check).parameters
         variants = [*self.cases, *self.full_cases, *self.wrong.values(), self.right or {}]
         unknown = sorted({key for keywords in variants for key in keywords} - set(known))
@@ -353,13 +365,16 @@ def _decide_sides(claim: Claim, case: Mapping[str, Any], sides: Sides) -> Eviden
             else claim.atol + claim.rtol * max(abs(float(s_low)), abs(float(s_high)))
         )
         above, below = (c_high - s_low, c_low - s_high), (s_high - c_low, s_low - c_high)
-        if claim.relation is Relation.AT_MOST:
+        if claim.relation in (Relation.AT_MOST, Relation.LESS):
             largest, smallest = above
-        elif claim.relation is Relation.AT_LEAST:
+        elif claim.relation in (Relation.AT_LEAST, Relation.GREATER):
             largest, smallest = below
         else:
             largest, smallest = max(above[0], below[0]), max(above[1], below[1], 0 * above[1])
-        outcome = True if largest <= slack else False if smallest > slack else None
+        if claim.relation.strict:
+            outcome = True if largest < 0 else False if smallest >= 0 else None
+        else:
+            outcome = True if largest <= slack else False if smallest > slack else None
         outcomes.add(outcome)
         excess = float(largest) - float(slack)
         if worst is None or excess > worst[0]:

@@ -23,7 +23,7 @@ MIXED = (  # identity covariance; a tighter minority; a wider one; a spectrum ov
     source=cite("tailbound", "leave-one-out estimate of the optimal ratio of Kini et al. (2021)"),
     kind=Kind.SIMULATION,
     formula="mean R_bal at the leave-one-out ratio < that at (n_-/n_+)^p, p = 0, 1/4, 1/2, 1, over four mixtures",
-    relation=Relation.AT_MOST,
+    relation=Relation.LESS,
     cases=({"num_examples": 100, "draws": 10},),
     full_cases=({"num_examples": 400, "draws": 40},),
     wrong={

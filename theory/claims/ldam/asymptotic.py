@@ -39,7 +39,7 @@ def _ratio(prior: Fraction, exponent):
     source=cite("tailbound", "Cao et al. (2019), Sec. 3.1, in the limit of Kini et al. (2021), Theorem 2"),
     kind=Kind.CERTIFIED,
     formula="R_bal(1) > R_bal(δ_LDAM) > R_bal(δ*), and δ_LDAM = ((1 - π)/π)^(1/4) < δ*",
-    relation=Relation.AT_LEAST,
+    relation=Relation.GREATER,
     cases=SETTINGS,
     wrong={"margins ∝ 1/n": {"exponent": -1}, "margins ∝ n^(+1/4)": {"exponent": Fraction(1, 4)}},
     exhaustive=True,

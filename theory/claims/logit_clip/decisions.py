@@ -106,7 +106,7 @@ def strict_order(sign=1):
     source=cite("tailbound", "consistency of the decision"),
     kind=Kind.NUMERIC,
     formula="z*_1 - z*_2 > 0 for q = (0.5, 0.4, 0.1), τ = 0.1, every norm",
-    relation=Relation.AT_LEAST,
+    relation=Relation.GREATER,
     cases=cases(posterior=[EXAMPLE], max_norm=[0.1], norm=[INF, 1.0]),
     expected="fails",
     corrected_by="logit_clip.strict_order",

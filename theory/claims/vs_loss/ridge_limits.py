@@ -159,7 +159,7 @@ def mismatched_values(aspect_ratio, stated, exchange=False, tau=1.0):
     source=cite("kini2021", "Fig. 1: additive adjustment helps before the threshold, multiplicative after it"),
     kind=Kind.NUMERIC,
     formula="not separable: R_bal(LA) < R_bal(CE) < R_bal(CDT); separable, λ -> 0: R_bal(CDT) < R_bal(LA) = R_bal(CE)",
-    relation=Relation.AT_MOST,
+    relation=Relation.LESS,
     cases=(
         {"aspect_ratio": 0.1, "order": ("la", "ce", "cdt"), "gap": 0.01},
         {"aspect_ratio": 0.2, "order": ("la", "ce", "cdt"), "gap": 1e-4},
