@@ -10,6 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ..nn_validation.core.evidence import interval
+from ..nn_validation.core.tables import network_tables
 from ..theory.average_k.calibration import size_deviation
 from ..theory.average_k.profiles import (
     geometric_profile,
@@ -41,10 +43,12 @@ from .core import (
     simulation_key,
     summary,
 )
+from .runs import bars, set_title
 
 __all__ = [
     "estimated_profiles",
     "feature_models",
+    "networks",
     "size_error",
     "size_function",
     "sorted_profile",
@@ -300,6 +304,43 @@ def threshold(sizes: pd.DataFrame, overfit: pd.DataFrame) -> tuple[Figure, dict[
     handles, _ = right.get_legend_handles_labels()
     right.legend(handles=[*handles, simulation_key(means, "$K=2$")], loc="upper right")
     return fig, {"rms": rms, "mean_size": means}
+
+
+@figure("average_k.networks")
+def networks() -> tuple[Figure, dict[str, pd.DataFrame]]:
+    """Errors of top-K and average-K on trained networks, and the sizes of the sets.
+
+    Top: means over networks (CE) with 95 % intervals, the threshold from validation images. Bottom: sizes of the sets
+    of average-2 over test images.
+    """
+    tables = network_tables("sets")
+    fig = Figure(figsize=(COLUMN if len(tables) == 1 else PAGE, 4.2), layout="constrained")
+    axes = fig.subplots(2, len(tables), squeeze=False)
+    errors, counts = [], []
+    for (upper, lower), (folder, table) in zip(axes.T, tables.items(), strict=True):
+        sizes = np.sort(table["size"].unique())
+        for k, (rule, line) in enumerate({"top": _TOP, "average": _AVERAGE}.items()):
+            found = [interval(100 * each[f"{rule}_error"].to_numpy()) for _, each in table.groupby("size")]
+            mean, half = np.array([each.mean for each in found]), np.array([each.half_width for each in found])
+            bars(upper, sizes + 0.12 * (k - 0.5), mean, half, line)
+            errors += [(folder, rule, *row) for row in zip(sizes, mean, half, strict=True)]
+        shares = np.array(table[table["size"] == 2].set_sizes.tolist(), dtype=float)
+        shares *= 100 / shares.sum(axis=1, keepdims=True)
+        lower.bar(np.arange(shares.shape[1]), shares.mean(axis=0), color=_AVERAGE["color"], alpha=0.75)
+        counts += [(folder, size, share) for size, share in enumerate(shares.mean(axis=0))]
+        upper.set(xlabel="$K$", xticks=sizes, title=set_title(folder), ylim=(0, None))
+        lower.set(xlabel="labels in the set of average-2", xticks=range(shares.shape[1]))
+    axes[0, 0].set_ylabel("test error, %")
+    axes[1, 0].set_ylabel("test images, %")
+    handles = [
+        Line2D([], [], **{**line, "linestyle": "none"}, label=label)
+        for line, label in ((_TOP, "top-$K$"), (_AVERAGE, "average-$K$"))
+    ]
+    fig.legend(handles=handles, loc="outside upper center", ncols=2)
+    return fig, {
+        "errors": pd.DataFrame(errors, columns=["records", "rule", "size", "error_percent", "half_width"]),
+        "sizes": pd.DataFrame(counts, columns=["records", "set_size", "percent"]),
+    }
 
 
 _ARROW = {"arrowstyle": "-", "color": INK, "linewidth": 0.6}

@@ -10,8 +10,8 @@ import numpy as np
 from ...theory.core.claims import Relation, Sides
 from ...theory.core.sources import cite
 from ...theory.ldam.weights import switch_epoch
-from ..core.checks import on_sets
-from ..core.evidence import DIGITS, interval, paired, run_set, sets_with
+from ..core.checks import gap, on_sets
+from ..core.evidence import DIGITS, interval, run_set, sets_with
 from ..core.realised import EXPONENTS, best_exponent, exponent_method, log_margin_slope, margin_shift
 
 _SWEPT = [DIGITS, *sets_with(*map(exponent_method, EXPONENTS))]
@@ -104,15 +104,6 @@ def network_reweighting(folder, pair=("cb", "ce-drw")):
     return Sides(gap.mean, 0.0, gap.half_width, note=note)
 
 
-def _gap(folder: str, pair: tuple[str, str], which: str = "last") -> Sides:
-    """Balanced test error of the first method minus that of the second, beside 0."""
-    runs = run_set(folder)
-    found = paired(runs, *pair, which)
-    means = ", ".join(f"{method} {100 * runs.error(method, which).mean():.2f} %" for method in pair)
-    note = f"{means}, difference {100 * found.mean:.2f} ± {100 * found.half_width:.2f}; {runs.evidence(*pair)}"
-    return Sides(found.mean, 0.0, found.half_width, note=note)
-
-
 @on_sets(
     "ldam.network_steeper_margins",
     folders=_SWEPT,
@@ -124,7 +115,7 @@ def _gap(folder: str, pair: tuple[str, str], which: str = "last") -> Sides:
 )
 def network_steeper_margins(folder, pair):
     """Margins at the exponent 1/2 beat equal margins, and those at 1/4."""
-    return _gap(folder, pair)
+    return gap(folder, pair)
 
 
 _ORDER = {
@@ -144,7 +135,7 @@ def _order() -> None:
     for name, (better, worse, statement) in _ORDER.items():
 
         def check(folder, pair=(better, worse)):
-            return _gap(folder, pair)
+            return gap(folder, pair)
 
         check.__doc__ = statement
         on_sets(

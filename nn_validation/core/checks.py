@@ -4,9 +4,19 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ...theory.core.claims import Kind, claim
+import numpy as np
 
-__all__ = ["on_sets", "slug"]
+from ...theory.core.claims import Kind, Sides, claim
+from .evidence import RunSet, interval, run_set
+
+__all__ = ["gap", "measured", "on_sets", "slug"]
+
+_NAMES = {
+    "last": "balanced test error",
+    "selected": "balanced test error, epoch chosen on validation images",
+    "rare": "test error of the rarer half of the classes",
+    "memorised": "wrong labels memorised",
+}
 
 
 def slug(folder: str) -> str:
@@ -55,3 +65,40 @@ def on_sets(
         return check
 
     return register
+
+
+def measured(runs: RunSet, method: str, what: str, seeds: Sequence[int]) -> np.ndarray:
+    """A share in each seed's record, shape (seeds,).
+
+    Args:
+        runs: the records.
+        method: whose.
+        what: balanced test error at the ``last`` epoch or the ``selected`` one, test error of the ``rare`` half of the
+            classes, or the share of the wrong training labels that was ``memorised``.
+        seeds: of the records.
+    """
+    if what == "rare":
+        return 1 - runs.values(method, "last", "test", "class_accuracy", seeds=seeds)[:, runs.rare_half].mean(axis=1)
+    if what == "memorised":
+        return runs.values(method, "last", "train", "memorised", seeds=seeds)
+    return runs.error(method, what, seeds)
+
+
+def gap(folder: str, pair: tuple[str, str], what: str = "last", *, beside: float = 0.0, text: str = "") -> Sides:
+    """What is `measured` of the first method minus that of the second at their common seeds, beside a number.
+
+    Args:
+        folder: of the records.
+        pair: the two methods.
+        what: see `measured`.
+        beside: the stated side.
+        text: for the note.
+    """
+    runs = run_set(folder)
+    seeds = runs.common_seeds(*pair)
+    values = [measured(runs, method, what, seeds) for method in pair]
+    found = interval(values[0] - values[1])
+    means = ", ".join(f"{method} {100 * each.mean():.2f} %" for method, each in zip(pair, values, strict=True))
+    difference = f"difference {100 * found.mean:.2f} ± {100 * found.half_width:.2f}"
+    note = f"{_NAMES[what]}: {means}, {difference}{text and '; ' + text}; {runs.evidence(*pair)}"
+    return Sides(found.mean, beside, found.half_width, note=note)

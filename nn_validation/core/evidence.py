@@ -27,6 +27,7 @@ __all__ = [
     "DIGITS",
     "EVEN_DIGITS",
     "INDEX",
+    "NOISY_DIGITS",
     "TABLES",
     "Fit",
     "Interval",
@@ -38,6 +39,7 @@ __all__ = [
     "main",
     "noise_rate",
     "noise_sets",
+    "noisy_sets",
     "paired",
     "run_set",
     "set_names",
@@ -53,7 +55,13 @@ DIGITS, CIFAR = "digits/long-tailed-20/digits", "cifar-10/long-tailed-100/fast"
 """The two sets that hold every method; the second one takes hours, and may not be there yet."""
 
 EVEN_DIGITS = "digits/balanced-largest-100/digits"
-"""Digits with as many images of each class; the sets with label noise are named after it."""
+"""Digits with as many images of each class; sets with label noise are named after it."""
+
+NOISY_DIGITS = (
+    "digits/balanced-largest-100-noise-0.4/digits",
+    "digits/balanced-largest-100-noise-0.4/digits_padding=0",
+)
+"""Digits with 40 % of the labels flipped: augmented, where little is memorised, and not, where nearly everything is."""
 
 TABLES = {
     "features": "tailbound.nn_validation.vs_loss.network_features",
@@ -252,6 +260,11 @@ def noise_sets(*methods: str, seeds: int = 2) -> dict[str, dict[float, str]]:
         data, profile, protocol = folder.split("/")
         found.setdefault(f"{data}/{profile.partition(_NOISE)[0]}/{protocol}", {})[noise_rate(folder)] = folder
     return {clean: dict(sorted(sets.items())) for clean, sets in found.items() if any(sets)}
+
+
+def noisy_sets(*methods: str, seeds: int = 2) -> list[str]:
+    """The sets with label noise that hold so many seeds of every one of these methods, digits first."""
+    return [folder for folder in sets_with(*methods, among=set_names(), seeds=seeds) if noise_rate(folder)]
 
 
 def table_files(kind: str, seeds: int = 2) -> dict[str, dict[str, str]]:

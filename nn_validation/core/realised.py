@@ -90,11 +90,8 @@ class Sweep:
 
     def methods(self, runs: RunSet) -> dict[float, str]:
         """The methods of a set that belong to the sweep, ``ce`` among them: value → name, ascending; two seeds."""
-        found = {self.plain: "ce"} | {
-            option(name, self.option, self.default): name
-            for name in runs.seeds
-            if name.partition(":")[0] == self.method
-        }
+        found = {self.plain: "ce", self.default: self.method}
+        found |= {option(name, self.option, 0): name for name in runs.seeds if self._differs_in_it_alone(name)}
         return {value: found[value] for value in sorted(found) if len(runs.seeds.get(found[value], ())) >= 2}
 
     def chosen(self, runs: RunSet, which: str = "last", *, plain: bool = True) -> tuple[float, str]:
@@ -115,6 +112,9 @@ class Sweep:
         errors = {value: runs.validation_error(name, which, seeds).mean() for value, name in methods.items()}
         best = min(errors, key=lambda value: errors[value])
         return best, methods[best]
+
+    def _differs_in_it_alone(self, name: str) -> bool:
+        return name.startswith(f"{self.method}:{self.option}=") and "," not in name
 
 
 ALPHA = Sweep("alpha", "alpha", default=2.0, plain=1.0)

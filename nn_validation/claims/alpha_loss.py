@@ -1,0 +1,79 @@
+"""What α-loss does to networks: flipped labels and memorisation.
+
+α is the value with the least mean validation error, where validation labels are as noisy as those of training. Every
+figure is a mean over seeds with a 95 % interval; differences are taken at the same seeds.
+"""
+
+from ...theory.core.claims import Relation, Sides
+from ...theory.core.sources import cite
+from ..core.checks import gap, measured, on_sets
+from ..core.evidence import EVEN_DIGITS, NOISY_DIGITS, interval, noise_sets, noisy_sets, run_set
+from ..core.realised import ALPHA
+
+_TRIED = ("ce", "alpha:alpha=1.5", "alpha:alpha=3")
+
+
+def _chosen(folder: str, pair: tuple[str, str], what: str = "last") -> Sides:
+    """`gap`, with ``chosen`` in the pair for the α that validation images choose."""
+    value, method = ALPHA.chosen(run_set(folder), "selected" if what == "selected" else "last")
+    first, second = (method if name == "chosen" else name for name in pair)
+    return gap(folder, (first, second), what, text=f"α = {value:g} of {sorted(ALPHA.methods(run_set(folder)))} chosen")
+
+
+@on_sets(
+    "alpha_loss.network_flips",
+    folders=[*NOISY_DIGITS, *noisy_sets(*_TRIED)],
+    source=cite("sypherd2022", "abstract: α > 1 is robust to label flips"),
+    formula="clean balanced test error: chosen α - CE < 0; last epoch, and the epoch chosen on validation images",
+    relation=Relation.LESS,
+    cases=[{"what": "last"}, {"what": "selected"}],
+    wrong={"CE is better": {"pair": ("ce", "chosen")}},
+)
+def network_flips(folder, what="last", pair=("chosen", "ce")):
+    """Under flipped labels the α that noisy validation labels choose lowers the error on clean images."""
+    return _chosen(folder, pair, what)
+
+
+@on_sets(
+    "alpha_loss.network_memorised",
+    folders=[*NOISY_DIGITS, *noisy_sets(*_TRIED)],
+    source=cite("sypherd2022", "abstract, read as: what is flipped is not learnt"),
+    formula="share of the wrong training labels that are predicted: chosen α - CE < 0",
+    relation=Relation.LESS,
+    wrong={"CE memorises less": {"pair": ("ce", "chosen")}},
+)
+def network_memorised(folder, pair=("chosen", "ce")):
+    """The chosen α leaves more of the wrong labels unlearnt than cross-entropy."""
+    return _chosen(folder, pair, "memorised")
+
+
+@on_sets(
+    "alpha_loss.network_gain_grows",
+    folders=[EVEN_DIGITS, *(clean for clean, sets in noise_sets(*_TRIED).items() if {0.0, 0.4} <= set(sets))],
+    source=cite("sypherd2022", "experiments with flipped labels"),
+    formula="(error of CE - error at α = 3) at 40 % noise less the same without noise > 0",
+    relation=Relation.GREATER,
+    wrong={"the gain shrinks": {"rates": (0.0, 0.4)}},
+)
+def network_gain_grows(folder, rates=(0.4, 0.0), method="alpha:alpha=3"):
+    """What α = 3 gains over cross-entropy grows with the rate of flipped labels."""
+    sets = [run_set(noise_sets("ce", method)[folder][rate]) for rate in rates]
+    seeds = sorted(set.intersection(*(set(runs.common_seeds("ce", method)) for runs in sets)))
+    gains = [measured(runs, "ce", "last", seeds) - measured(runs, method, "last", seeds) for runs in sets]
+    found = interval(gains[0] - gains[1])
+    text = ", ".join(f"{100 * g.mean():.2f} points at noise {rate:g}" for g, rate in zip(gains, rates, strict=True))
+    return Sides(found.mean, 0.0, found.half_width, note=f"{text}; {sets[0].evidence('ce', method)}")
+
+
+@on_sets(
+    "alpha_loss.network_clean",
+    folders=[EVEN_DIGITS, *(clean for clean, sets in noise_sets(*_TRIED).items() if {0.0, 0.4} <= set(sets))],
+    source=cite("sypherd2022", "experiments without flipped labels"),
+    formula="|balanced test error at α = 3 - that of CE| <= 1 point without noise",
+    relation=Relation.AT_MOST,
+    wrong={"with 40 % noise": {"rate": 0.4}},
+)
+def network_clean(folder, rate=0.0, method="alpha:alpha=3"):
+    """Without flips α = 3 and cross-entropy differ by a point at most."""
+    found = gap(noise_sets("ce", method)[folder][rate], (method, "ce"))
+    return Sides([found.computed, -found.computed], [0.01, 0.01], found.uncertainty, note=found.note)
