@@ -95,26 +95,23 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.epochs)
         chance, losses = torch.Generator().manual_seed(seed), []
         for epoch in range(self.epochs):
-            objective.start_epoch(epoch, self.epochs)
-            if chosen.schedule.what == "weights":
-                objective.set_weight(chosen.schedule.class_weights(counts, epoch, epochs=self.epochs))
-            shares = torch.from_numpy(chosen.schedule.sampling_weights(counts, epoch, epochs=self.epochs))[labels]
-            sampled = bool((shares != shares[0]).any())
-            order = (
-                torch.multinomial(shares, len(labels), replacement=True, generator=chance)
-                if sampled
-                else torch.randperm(len(labels), generator=chance)
-            )
-            total = 0.0
+            order = chosen.start_epoch(objective, counts, labels, epoch, self.epochs, chance)
+            total, hits, drawn = 0.0, np.zeros(len(counts)), np.zeros(len(counts))
             for batch in order.split(self.batch_size):
                 inputs, targets = objective.mix(features[batch], labels[batch], chance)
                 optimiser.zero_grad()
-                loss = objective(network(inputs), targets)
+                logits = network(inputs)
+                loss = objective(logits, targets)
                 loss.backward()
                 optimiser.step()
                 total += float(loss.detach()) * len(batch)
+                right = logits.detach().argmax(1) == labels[batch]
+                hits += np.bincount(labels[batch][right], minlength=len(counts))
+                drawn += np.bincount(labels[batch], minlength=len(counts))
             annealing.step()
             losses.append(total / len(labels))
+            accuracy = [float(h / d) if d else None for h, d in zip(hits, drawn, strict=True)]
+            objective.end_epoch({"epoch": epoch + 1, "loss": losses[-1], "train_accuracy": accuracy})
         self.class_counts_ = ClassCounts(counts.counts, tuple(str(name) for name in self.classes_.tolist()))
         self.network_, self.objective_, self.loss_curve_ = network.eval(), objective, losses
         return self

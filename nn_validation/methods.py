@@ -5,6 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Generator, Tensor
+
 from ..theory.core.class_counts import ClassCounts
 from ..theory.core.errors import InputError, nearest
 from .alpha_loss import AlphaLoss
@@ -41,6 +44,30 @@ class Method:
     def objective(self, class_counts: ClassCounts) -> Objective | LogitClip:
         """Return the loss for these counts."""
         return self.loss(class_counts, **self.options)
+
+    def start_epoch(
+        self, objective: Any, class_counts: ClassCounts, labels: Tensor, epoch: int, epochs: int, chance: Generator
+    ) -> Tensor:
+        """Tell the loss that an epoch (from 0) begins, with the schedule's weights; return the order of the examples.
+
+        Args:
+            objective: from `objective`.
+            class_counts: n_k of the labels.
+            labels: of the training examples, shape (N,), on the CPU.
+            epoch: from 0.
+            epochs: of the whole training.
+            chance: generator of the order.
+
+        Returns:
+            Indices, shape (N,): a permutation, or draws with replacement where the schedule re-samples.
+        """
+        objective.start_epoch(epoch, epochs)
+        if self.schedule.what == "weights":
+            objective.set_weight(self.schedule.class_weights(class_counts, epoch, epochs=epochs))
+        shares = torch.from_numpy(self.schedule.sampling_weights(class_counts, epoch, epochs=epochs))
+        if (shares == shares[0]).all():
+            return torch.randperm(len(labels), generator=chance)
+        return torch.multinomial(shares[labels], len(labels), replacement=True, generator=chance)
 
 
 def _clipped(class_counts: ClassCounts, *, max_norm: float = 1.0, norm: float = 2.0) -> LogitClip:

@@ -7,8 +7,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from helpers.losses import Following  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
+from tailbound.nn_validation.core.schedules import schedule  # noqa: E402
 from tailbound.nn_validation.estimator import NetworkClassifier  # noqa: E402
+from tailbound.nn_validation.methods import METHODS, Method  # noqa: E402
 from tailbound.theory.core.class_counts import ClassCounts  # noqa: E402
 from tailbound.theory.core.errors import InputError  # noqa: E402
 
@@ -40,6 +43,19 @@ def test_estimator_trains_every_kind_of_method(imbalanced, method):
     assert (np.abs(found.decision_function(features)) <= found.objective_.scale + 1e-9).all() == (
         method.startswith(("ldam", "m-"))
     )
+
+
+def test_estimator_tells_the_loss_how_each_epoch_went(imbalanced, monkeypatch):
+    monkeypatch.setitem(METHODS, "following", Method("following", "", Following, "linear", schedule("none"), {}))
+    features, labels, _ = imbalanced
+    plain, following = (
+        NetworkClassifier(method, epochs=10, random_state=0).fit(features, labels) for method in ("ce", "following")
+    )
+    assert following.loss_curve_[0] == plain.loss_curve_[0]  # nothing was told before the first epoch
+    assert following.loss_curve_[1] != plain.loss_curve_[1]
+    weight = following.objective_.weight.numpy()
+    np.testing.assert_allclose(weight.mean(), 1)
+    assert np.ptp(weight) > 0.01
 
 
 def test_estimator_with_a_deferred_method_finds_the_rare_class(imbalanced):

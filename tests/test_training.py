@@ -13,6 +13,7 @@ from tailbound.theory.logit_clip.clip import clip_logits
 
 torch = pytest.importorskip("torch")
 
+from helpers.losses import Following  # noqa: E402
 from tailbound.nn_validation.core import loop  # noqa: E402
 from tailbound.nn_validation.core.images import Batches, Split, load_images  # noqa: E402
 from tailbound.nn_validation.core.loop import build_model, check, outputs, pick_device, train  # noqa: E402
@@ -295,8 +296,9 @@ def test_a_run_depends_on_its_settings_alone(digits):
     assert without_times(first) != without_times(other)
 
 
-@pytest.mark.parametrize("name", ["ldam-drw", "ce-drs", "vs-mixed:plain_epochs=2"])
-def test_stopped_after_any_epoch_it_goes_on_to_the_same_result(digits, tmp_path, name):
+@pytest.mark.parametrize("name", ["ldam-drw", "ce-drs", "vs-mixed:plain_epochs=2", "following"])
+def test_stopped_after_any_epoch_it_goes_on_to_the_same_result(digits, tmp_path, monkeypatch, name):
+    monkeypatch.setitem(METHODS, "following", Method("following", "", Following, "linear", schedule("none"), {}))
     run = Run(name, tiny(flip=True))
     expected, model = train(run, digits)
     for stop in range(5):

@@ -1,7 +1,8 @@
 """Writes what is generated from the ledger: ``docs/claims.md`` and the verdicts that `derive` cites.
 
-Run ``python -m tailbound.theory.claim_index`` from the checkout after changing a claim; ``--check`` only compares, and
-fails when a file is out of date.
+Run ``python -m tailbound.theory.claim_index`` from the checkout after changing a claim; names of systems or claims
+decide those alone and keep the other recorded verdicts. ``--check`` only compares, and fails when a file is out of
+date.
 """
 
 import json
@@ -20,9 +21,12 @@ numbers and the wrong variants of a claim.
 """
 
 
-def verdicts() -> dict[str, str]:
-    """Decide every claim; verdict by id."""
-    return {decision.claim.id: str(decision.verdict) for decision in iter_decisions(select())}
+def verdicts(*patterns: str) -> dict[str, str]:
+    """Decide the claims that match; verdict by id of every claim, as recorded where it was not decided."""
+    known = {claim.id for claim in select()}
+    recorded = json.loads(_recorded().read_text(encoding="utf-8")) if patterns else {}
+    found = {decision.claim.id: str(decision.verdict) for decision in iter_decisions(select(*patterns))}
+    return {name: verdict for name, verdict in (recorded | found).items() if name in known}
 
 
 def render(found: dict[str, str]) -> str:
@@ -41,13 +45,13 @@ def render(found: dict[str, str]) -> str:
     return "".join(lines)
 
 
-def main(check: bool = False) -> int:
+def main(*patterns: str, check: bool = False) -> int:
     """Write or compare both files; returns the exit code."""
     root = Path(__file__).parents[1]
-    found = verdicts()
+    found = verdicts(*patterns)
     texts = {
         root / "docs" / "claims.md": render(found),
-        Path(__file__).parent / "claims" / "verdicts.json": json.dumps(found, indent=1, sort_keys=True) + "\n",
+        _recorded(): json.dumps(found, indent=1, sort_keys=True) + "\n",
     }
     stale = [path for path, text in texts.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in stale:
@@ -60,5 +64,10 @@ def main(check: bool = False) -> int:
     return int(check and bool(stale))
 
 
+def _recorded() -> Path:
+    return Path(__file__).parent / "claims" / "verdicts.json"
+
+
 if __name__ == "__main__":
-    sys.exit(main(check="--check" in sys.argv[1:]))
+    words = sys.argv[1:]
+    sys.exit(main(*(word for word in words if word != "--check"), check="--check" in words))

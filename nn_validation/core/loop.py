@@ -95,6 +95,8 @@ def train(
         curves: list[dict[str, Any]] = []
         if checkpoint is not None and checkpoint.exists():
             curves = load_checkpoint(checkpoint, identity, model, optimiser, place)
+            for row in curves:  # a loss that follows the epochs is as it was
+                objective.end_epoch(row)
         forward = torch.compile(model, dynamic=True) if run.compiled else model
         half = run.mixed_precision and _has_bfloat16(place)
         for epoch in range(len(curves), protocol.epochs):
@@ -202,16 +204,8 @@ def _epoch(
     rate = protocol.rate(epoch)
     for group in optimiser.param_groups:
         group["lr"] = rate
-    objective.start_epoch(epoch, protocol.epochs)
-    if chosen.schedule.what == "weights":
-        objective.set_weight(chosen.schedule.class_weights(counts, epoch, epochs=protocol.epochs))
+    order = chosen.start_epoch(objective, counts, training.labels.cpu(), epoch, protocol.epochs, chance)
     forward.train()
-    shares = chosen.schedule.sampling_weights(counts, epoch, epochs=protocol.epochs)
-    if chosen.schedule.what == "sampling" and not (shares == shares[0]).all():
-        of_example = torch.from_numpy(shares)[training.labels.cpu()]
-        order = torch.multinomial(of_example, N, replacement=True, generator=chance)
-    else:
-        order = torch.randperm(N, generator=chance)
     total, hits = torch.zeros((), device=device), torch.zeros(len(counts), device=device)
     drawn = torch.zeros(len(counts), device=device)
     batches = order.split(protocol.batch_size)

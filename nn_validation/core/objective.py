@@ -144,7 +144,15 @@ class Objective(nn.Module):
         """Hook: epoch `epoch` (from 0) of `epochs` begins. What it sets depends on these two alone."""
 
     def end_epoch(self, statistics: Any) -> None:
-        """Hook: an epoch has ended with these statistics."""
+        """Hook: an epoch has ended. What it sets depends on the statistics of all epochs so far, and on nothing else.
+
+        A run that goes on from a checkpoint is told those of its earlier epochs again.
+
+        Args:
+            statistics: a row of the curves, with ``epoch`` (from 1), ``loss`` and ``train_accuracy`` of each class;
+                with ``validation_accuracy`` after evaluated epochs, if there are validation images. An accuracy is None
+                for a class without examples.
+        """
 
     def prepare(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Check shapes; return logits, and targets if they are probabilities, in float32 or 64, K as the last axis."""
