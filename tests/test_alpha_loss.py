@@ -369,12 +369,12 @@ def test_outliers_join_the_mixture():
 def test_constants_rest_on_claims(num_classes):
     known = load("alpha_loss")
     entries = list(alpha_entries(num_classes, flip_rate=0.2))
-    assert [entry["name"].split(".")[1] for entry in entries] == [
+    assert [entry.name.split(".")[1] for entry in entries] == [
         "alpha", "noise_gap", "temperature", "learning_rate_factor",
     ]  # fmt: skip
     for entry in entries:
-        assert entry["claim"] in known
-        assert entry["low"] <= entry["value"] <= entry["high"]
+        assert entry.claim in known
+        assert entry.low <= entry.value <= entry.high
     assert len(list(alpha_entries(num_classes))) == 3
 
 

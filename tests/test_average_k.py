@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.linear_model import LogisticRegression
 from tailbound.nn_validation.average_k import AverageK, TopK, compare_rules, error_difference, set_metrics
 from tailbound.sims.average_k import PROFILES, draw_profile
-from tailbound.theory.average_k.calibration import calibrated_threshold, size_deviation, threshold_constants
+from tailbound.theory.average_k.calibration import calibrated_threshold, size_deviation, threshold_entries
 from tailbound.theory.average_k.profiles import (
     geometric_profile,
     two_level_errors,
@@ -204,15 +204,15 @@ def test_interval_holds_the_threshold_and_shrinks():
 def test_few_inputs_bound_nothing():
     found = calibrated_threshold([[0.5, 0.3, 0.2], [0.6, 0.3, 0.1]], 1)
     assert (found.low, found.high) == (-np.inf, np.inf)
-    entries = {entry["name"]: entry for entry in threshold_constants([[0.5, 0.3, 0.2], [0.6, 0.3, 0.1]], 1)}
-    assert entries["average_k.threshold"]["low"] is entries["average_k.threshold"]["high"] is None
+    entries = {entry.name: entry for entry in threshold_entries([[0.5, 0.3, 0.2], [0.6, 0.3, 0.1]], 1)}
+    assert entries["average_k.threshold"].low is entries["average_k.threshold"].high is None
 
 
 def test_gain_needs_probabilities_and_a_whole_size():
     scores = np.random.default_rng(2).dirichlet(np.ones(4), 50)
     assert calibrated_threshold(scores, 1.5).gain is None
     assert calibrated_threshold(np.log(scores), 2).gain is None
-    assert [entry["name"] for entry in threshold_constants(scores, 1.5)] == [
+    assert [entry.name for entry in threshold_entries(scores, 1.5)] == [
         "average_k.threshold",
         "average_k.tie_fraction",
         "average_k.size_error",
@@ -221,12 +221,12 @@ def test_gain_needs_probabilities_and_a_whole_size():
 
 def test_every_constant_rests_on_a_claim_that_holds_and_lies_in_its_range():
     ledger = load("average_k")
-    for entry in threshold_constants(np.random.default_rng(4).dirichlet(np.ones(6), 4000), 2):
-        assert ledger[entry["claim"]].expected == "holds"
-        assert entry["low"] <= entry["value"] <= entry["high"]
+    for entry in threshold_entries(np.random.default_rng(4).dirichlet(np.ones(6), 4000), 2):
+        assert ledger[entry.claim].expected == "holds"
+        assert entry.low <= entry.value <= entry.high
         for text in ("formula", "reason", "range_reason"):
-            assert entry[text]
-            assert "\n" not in entry[text]
+            assert getattr(entry, text)
+            assert "\n" not in getattr(entry, text)
 
 
 # the predictors

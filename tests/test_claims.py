@@ -46,7 +46,7 @@ def error_text(excinfo) -> str:
 def test_claim_is_decided_as_expected_and_as_recorded(claim_id):
     decision = decided(claim_id)
     assert decision.as_expected, decision.figure
-    assert str(decision.verdict) == RECORDED.get(claim_id), decision.figure
+    assert str(decision.verdict) == RECORDED.get(claim_id), "run: python -m tailbound.theory.claim_index"
     assert decision.evidence
     assert decision.deciding.verdict is decision.verdict or decision.verdict.holds
     assert decision.figure
@@ -205,7 +205,8 @@ def test_select(patterns, expected):
         ("ldam.binary_spilt", "did you mean ldam.binary_split"),
         ("ldma", "did you mean ldam"),
         ("ldam.joint_balanced", "ldam.joint_balanced_exponent"),
-        ("zzz", "known: alpha_loss, alpha_loss."),
+        ("zzz", "known: alpha_loss, average_k, ldam"),
+        ("zzz.yyy", "known: alpha_loss."),
     ],
 )
 def test_unknown_pattern_suggests_the_nearest(pattern, hint):
@@ -413,6 +414,12 @@ def test_a_check_that_cannot_decide_is_unsettled(error):
     assert decision.figure == f"{type(error).__name__}: {error}"
 
 
+def test_bad_input_inside_a_check_names_claim_and_case():
+    claim = raising(InputError("n must be > 0, got 0"))
+    with pytest.raises(InputError, match=rf"claim {claim.id} in case \{{.*\}}: n must be > 0, got 0"):
+        decide(claim)
+
+
 @pytest.mark.parametrize("error", [ValueError("bug"), InputError("bug"), KeyError("bug"), AssertionError("bug")])
 def test_other_errors_of_a_check_propagate(error):
     with pytest.raises(type(error), match="bug"):
@@ -523,6 +530,9 @@ def test_registration(monkeypatch):
     assert check() == (1, 1)
     with pytest.raises(ClaimError, match="registered twice"):
         vocabulary.claim("test.registered", **attributes)(check)
+    check.__module__ = "tailbound.theory.claims.ldam.losses"
+    with pytest.raises(ClaimError, match="stands among the claims of ldam"):
+        vocabulary.claim("test.other", **attributes)(check)
     assert list(vocabulary.REGISTRY) == ["test.registered"]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .constants import Constant, Origin, ledger
+from .core.constants import Constant, Origin, constant
 from .core.errors import InputError
 from .core.feature_files import check_features
 from .core.fixed_point import NotConverged
@@ -355,10 +355,10 @@ def _constants(
     )
 
 
-def _constant(name, value, formula, reason, claim="", low=None, high=None, range_reason="") -> Constant:
-    verdict = ledger().get(claim, "unsettled") if claim else "none"
-    origin = Origin.THEOREM if claim else Origin.CONVENTION
-    return Constant(name, float(value), formula, reason, origin, claim, verdict, low, high, range_reason)
+def _constant(name, value, formula, reason, claim="", *limits, **more) -> Constant:
+    return constant(
+        name, float(value), formula, reason, Origin.THEOREM if claim else Origin.CONVENTION, claim, *limits, **more
+    )
 
 
 def _notes(features: np.ndarray) -> Iterator[str]:

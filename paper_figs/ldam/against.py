@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ...sims.core.checks import matching
 from ...theory.core.class_counts import ClassCounts
 from ...theory.vs_loss.asymptotics import hard_margin_map
 from ..core import (
@@ -22,7 +23,6 @@ from ..core import (
     dashes,
     error_bars,
     figure,
-    matching,
     note,
     plain_ticks,
     simulation_key,

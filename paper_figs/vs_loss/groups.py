@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ...sims.core.checks import matching
 from ...theory.vs_loss.asymptotics import equal_opportunity_ratio, hard_margin, separability_threshold
 from ...theory.vs_loss.mixture import GaussianMixture
 from ..core import (
@@ -19,7 +20,6 @@ from ..core import (
     dashes,
     error_bars,
     figure,
-    matching,
     plain_ticks,
     simulation_key,
     summary,

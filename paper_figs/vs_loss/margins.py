@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from ...sims.core.checks import matching
 from ...sims.vs_loss.svm import HISTOGRAM_EDGES
 from ...theory.core.gaussian import density
 from ...theory.vs_loss.asymptotics import HardMargin, hard_margin, separability_threshold
 from ...theory.vs_loss.mixture import GaussianMixture
-from ..core import INK, LINES, PAGE, dashes, figure, matching, span, summary
+from ..core import INK, LINES, PAGE, dashes, figure, span, summary
 
 __all__ = ["separability", "training_margins"]
 

@@ -35,12 +35,17 @@ def drawn(study: Study, repetitions: int, **case) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def matching(rows: pd.DataFrame, **values) -> pd.DataFrame:
-    """The rows that have these values in these columns."""
-    kept = pd.Series(True, index=rows.index)
-    for name, value in values.items():
-        kept &= rows[name] == value
-    return pd.DataFrame(rows.loc[kept])
+def matching(rows: pd.DataFrame, **case) -> pd.DataFrame:
+    """Return the rows of a case: those whose columns have these values, tuples among them.
+
+    Example:
+        >>> matching(pd.DataFrame({"norms": [(3, 2), (3, 1)], "error": [0.1, 0.2]}), norms=(3, 2)).error.tolist()
+        [0.1]
+    """
+    kept = np.ones(len(rows), dtype=bool)
+    for name, wanted in case.items():
+        kept &= np.array([value == wanted for value in rows[name]], dtype=bool)
+    return rows.loc[kept]
 
 
 def surely(*samples) -> Sides:

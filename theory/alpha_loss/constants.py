@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
+from ..core.constants import Constant, constant
 from ..core.errors import InputError, require_in
 from .landscape import noise_gap_bound
 from .losses import exponent, initial_weight
@@ -37,8 +37,8 @@ def largest_alpha(num_classes: int, first_gradient: float) -> float:
     return 1 / (1 - u) if u < 1 else math.inf
 
 
-def alpha_entries(num_classes: int, *, flip_rate: float | None = None) -> Iterator[dict[str, Any]]:
-    """The constants of α-loss, each as the keyword arguments of `theory.constants.Constant` but the verdict.
+def alpha_entries(num_classes: int, *, flip_rate: float | None = None) -> Iterator[Constant]:
+    """The constants of α-loss.
 
     Args:
         num_classes: K >= 2.
@@ -48,55 +48,55 @@ def alpha_entries(num_classes: int, *, flip_rate: float | None = None) -> Iterat
         InputError: for fewer than two classes, or a rate out of range.
 
     Example:
-        >>> {entry["name"]: round(entry["value"], 3) for entry in alpha_entries(10, flip_rate=0.2)}
+        >>> {entry.name: round(entry.value, 3) for entry in alpha_entries(10, flip_rate=0.2)}
         {'alpha_loss.alpha': 1.431, 'alpha_loss.noise_gap': 0.38, 'alpha_loss.temperature': 1.431, \
 'alpha_loss.learning_rate_factor': 2.0}
     """
     alpha = min(largest_alpha(num_classes, _SHARE), 8.0)
-    yield {
-        "name": "alpha_loss.alpha",
-        "value": alpha,
-        "formula": "1 / (1 - log 2 / log K): the first gradient is half of cross-entropy's; 8 at most",
-        "reason": "larger α ignores hopeless examples (flipped labels, outliers), learns more slowly and gives up rare "
+    yield constant(
+        name="alpha_loss.alpha",
+        value=alpha,
+        formula="1 / (1 - log 2 / log K): the first gradient is half of cross-entropy's; 8 at most",
+        reason="larger α ignores hopeless examples (flipped labels, outliers), learns more slowly and gives up rare "
         "classes; α < 1 weighs them more and breaks under flips",
-        "origin": "convention",
-        "claim": "alpha_loss.softmax_gradient",
-        "low": 0.8,
-        "high": 8.0,
-        "range_reason": "the released grids; below 1 the loss of a flipped label has no bound",
-    }
+        origin="convention",
+        claim="alpha_loss.softmax_gradient",
+        low=0.8,
+        high=8.0,
+        range_reason="the released grids; below 1 the loss of a flipped label has no bound",
+    )
     if flip_rate is not None:
-        yield {
-            "name": "alpha_loss.noise_gap",
-            "value": noise_gap_bound(alpha, num_classes, flip_rate),
-            "formula": "η (α/(α-1)) (K^(1/α) - 1) / (K - 1 - η K)",
-            "reason": "clean risk lost to uniform flips at rate η is at most this; smallest_alpha_for_gap inverts it",
-            "origin": "theorem",
-            "claim": "alpha_loss.noise_gap_bound",
-            "low": 0.0,
-            "high": 1 / exponent(alpha),
-            "range_reason": "from α = ∞ to the largest loss, α/(α - 1)",
-        }
-    yield {
-        "name": "alpha_loss.temperature",
-        "value": alpha,
-        "formula": "divide the logits by α at test time",
-        "reason": "the outputs estimate the α-tilted posterior: over-confident for α > 1, under-confident below",
-        "origin": "theorem",
-        "claim": "alpha_loss.untilting",
-        "low": 0.8,
-        "high": 8.0,
-        "range_reason": "α itself",
-    }
-    yield {
-        "name": "alpha_loss.learning_rate_factor",
-        "value": 1 / initial_weight(num_classes, alpha),
-        "formula": "K^(1 - 1/α)",
-        "reason": "a rate tuned for cross-entropy makes the same first step after this factor; without it α is "
+        yield constant(
+            name="alpha_loss.noise_gap",
+            value=noise_gap_bound(alpha, num_classes, flip_rate),
+            formula="η (α/(α-1)) (K^(1/α) - 1) / (K - 1 - η K)",
+            reason="clean risk lost to uniform flips at rate η is at most this; smallest_alpha_for_gap inverts it",
+            origin="theorem",
+            claim="alpha_loss.noise_gap_bound",
+            low=0.0,
+            high=1 / exponent(alpha),
+            range_reason="from α = ∞ to the largest loss, α/(α - 1)",
+        )
+    yield constant(
+        name="alpha_loss.temperature",
+        value=alpha,
+        formula="divide the logits by α at test time",
+        reason="the outputs estimate the α-tilted posterior: over-confident for α > 1, under-confident below",
+        origin="theorem",
+        claim="alpha_loss.untilting",
+        low=0.8,
+        high=8.0,
+        range_reason="α itself",
+    )
+    yield constant(
+        name="alpha_loss.learning_rate_factor",
+        value=1 / initial_weight(num_classes, alpha),
+        formula="K^(1 - 1/α)",
+        reason="a rate tuned for cross-entropy makes the same first step after this factor; without it α is "
         "confounded with the step size",
-        "origin": "theorem",
-        "claim": "alpha_loss.softmax_gradient",
-        "low": 1.0,
-        "high": float(num_classes),
-        "range_reason": "from cross-entropy to α = ∞",
-    }
+        origin="theorem",
+        claim="alpha_loss.softmax_gradient",
+        low=1.0,
+        high=float(num_classes),
+        range_reason="from cross-entropy to α = ∞",
+    )

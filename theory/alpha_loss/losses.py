@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import expit, log_softmax
 
 from ..core.errors import InputError
+from ..core.losses import check_batch
 from ..vs_loss.scalar_losses import solve_prox
 
 __all__ = [
@@ -145,7 +146,7 @@ def alpha_softmax_loss(logits: Any, labels: Any, alpha: float, *, max_weight: fl
         >>> alpha_softmax_loss([[0.0, 0.0], [1000.0, 0.0]], [0, 1], 2.0).round(4)
         array([0.5858, 2.    ])
     """
-    logits, labels = _checked(logits, labels)
+    logits, labels = check_batch(logits, labels)
     log_p = np.minimum(_of_label(log_softmax(logits, axis=1), labels), 0.0)
     return alpha_of_log(log_p, alpha, max_weight=max_weight)
 
@@ -160,7 +161,7 @@ def alpha_gradient(logits: Any, labels: Any, alpha: float) -> np.ndarray:
         >>> alpha_gradient([[0.0, 0.0]], [0], 2.0).round(4)
         array([[-0.3536,  0.3536]])
     """
-    logits, labels = _checked(logits, labels)
+    logits, labels = check_batch(logits, labels)
     log_p = log_softmax(logits, axis=1)
     rows = np.arange(len(labels))
     gradient = np.exp(log_p)
@@ -230,15 +231,6 @@ class MarginLoss:
         z = np.asarray(z, dtype=float)
         with np.errstate(over="ignore"):
             return np.exp(-exponent(self.alpha) * np.logaddexp(0, -z) - np.logaddexp(0, z))
-
-
-def _checked(logits: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
-    logits, labels = np.asarray(logits, dtype=float), np.asarray(labels)
-    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
-        raise InputError(f"logits (N, K) and labels (N,) must agree, got {logits.shape} and {labels.shape}")
-    if labels.dtype.kind not in "iu" or (len(labels) and not (0 <= labels.min() and labels.max() < logits.shape[1])):
-        raise InputError(f"labels must be integers in 0..{logits.shape[1] - 1}, got {np.unique(labels)[:5].tolist()}")
-    return logits, labels
 
 
 def _of_label(values: np.ndarray, labels: np.ndarray) -> np.ndarray:

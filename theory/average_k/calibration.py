@@ -1,10 +1,12 @@
 """Average-K's threshold from the scores of held-out inputs, and how far it can be trusted."""
 
+from collections.abc import Iterator
 from math import inf, log, sqrt
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from ..core.constants import Constant, constant
 from ..core.errors import require_in, require_positive
 from .rules import (
     AmbiguityProfile,
@@ -17,7 +19,7 @@ from .rules import (
     score_matrix,
 )
 
-__all__ = ["CalibratedThreshold", "calibrated_threshold", "size_deviation", "threshold_constants"]
+__all__ = ["CalibratedThreshold", "calibrated_threshold", "size_deviation", "threshold_entries"]
 
 
 def size_deviation(num_classes: int, num_inputs: int, failure_probability: float = 0.05) -> float:
@@ -101,7 +103,7 @@ def calibrated_threshold(scores, mean_size: float, *, failure_probability: float
     )
 
 
-def threshold_constants(scores, mean_size: float, *, failure_probability: float = 0.05) -> list[dict[str, Any]]:
+def threshold_entries(scores, mean_size: float, *, failure_probability: float = 0.05) -> Iterator[Constant]:
     """The constants of average-K from validation scores, each with formula, reason, claim and range.
 
     Args:
@@ -109,66 +111,58 @@ def threshold_constants(scores, mean_size: float, *, failure_probability: float 
         mean_size: K in (0, C].
         failure_probability: δ of the range.
 
-    Returns:
-        Keyword arguments of a `Constant` without its verdict, one for each number.
-
     Example:
-        >>> entries = threshold_constants([[0.5, 0.5, 0.0], [0.8, 0.1, 0.1]], 1)
-        >>> [(entry["name"], float(entry["value"])) for entry in entries]
+        >>> entries = threshold_entries([[0.5, 0.5, 0.0], [0.8, 0.1, 0.1]], 1)
+        >>> [(entry.name, float(entry.value)) for entry in entries]
         [('average_k.threshold', 0.5), ('average_k.tie_fraction', 0.5), ('average_k.size_error', 0.0), \
 ('average_k.gain', 0.0)]
     """
     found = calibrated_threshold(scores, mean_size, failure_probability=failure_probability)
     shape = np.shape(scores)
     deviation = size_deviation(shape[1], shape[0], failure_probability)
-    entries: list[dict[str, Any]] = [
-        {
-            "name": "average_k.threshold",
-            "value": float(found.threshold.value),
-            "formula": f"λ = sup {{t : (1/N) #{{scores >= t}} >= K}}, N = {shape[0]}, K = {mean_size:g}",
-            "reason": "the price of a label: sets of the labels above it are optimal when the scores are probabilities",
-            "origin": "theorem",
-            "claim": "average_k.optimal_rule",
-            "low": found.low if np.isfinite(found.low) else None,
-            "high": found.high if np.isfinite(found.high) else None,
-            "range_reason": f"holds the threshold of all inputs with probability {1 - failure_probability:g}: the mean "
-            f"size is known up to {deviation:.3g} (claim average_k.size_deviation)",
-        },
-        {
-            "name": "average_k.tie_fraction",
-            "value": float(found.threshold.tie_fraction),
-            "formula": "(K - G(λ+)) / (G(λ) - G(λ+))",
-            "reason": "labels exactly at the threshold enter with this probability; otherwise ties break the budget",
-            "origin": "theorem",
-            "claim": "average_k.tie_rule",
-            "low": 0.0,
-            "high": 1.0,
-            "range_reason": "a probability; 1 without ties",
-        },
-        {
-            "name": "average_k.size_error",
-            "value": float(found.size_error),
-            "formula": "sd(size of a set) / √N",
-            "reason": "standard error of the mean size on fresh inputs; each label too many saves λ of the error",
-            "origin": "theorem",
-            "claim": "average_k.simulated_size_error",
-            "low": 0.0,
-            "high": deviation,
-            "range_reason": "never beyond the distribution-free bound (claim average_k.size_deviation)",
-        },
-    ]
+    yield constant(
+        name="average_k.threshold",
+        value=float(found.threshold.value),
+        formula=f"λ = sup {{t : (1/N) #{{scores >= t}} >= K}}, N = {shape[0]}, K = {mean_size:g}",
+        reason="the price of a label: sets of the labels above it are optimal when the scores are probabilities",
+        origin="theorem",
+        claim="average_k.optimal_rule",
+        low=found.low if np.isfinite(found.low) else None,
+        high=found.high if np.isfinite(found.high) else None,
+        range_reason=f"holds the threshold of all inputs with probability {1 - failure_probability:g}: the mean "
+        f"size is known up to {deviation:.3g} (claim average_k.size_deviation)",
+    )
+    yield constant(
+        name="average_k.tie_fraction",
+        value=float(found.threshold.tie_fraction),
+        formula="(K - G(λ+)) / (G(λ) - G(λ+))",
+        reason="labels exactly at the threshold enter with this probability; otherwise ties break the budget",
+        origin="theorem",
+        claim="average_k.tie_rule",
+        low=0.0,
+        high=1.0,
+        range_reason="a probability; 1 without ties",
+    )
+    yield constant(
+        name="average_k.size_error",
+        value=float(found.size_error),
+        formula="sd(size of a set) / √N",
+        reason="standard error of the mean size on fresh inputs; each label too many saves λ of the error",
+        origin="theorem",
+        claim="average_k.simulated_size_error",
+        low=0.0,
+        high=deviation,
+        range_reason="never beyond the distribution-free bound (claim average_k.size_deviation)",
+    )
     if found.gain is not None:
-        entries.append(
-            {
-                "name": "average_k.gain",
-                "value": found.gain,
-                "formula": "mean of Σ_{j<=K} (λ - p_(j))_+ + Σ_{j>K} (p_(j) - λ)_+",
-                "reason": "what average-K saves over top-K if the scores are the probabilities; near 0 keep top-K",
-                "origin": "theorem",
-                "claim": "average_k.exact_gain",
-                "low": 0.0,
-                "high": found.gain_limit,
-                "range_reason": "b(1 - b) with b the part of sets larger than K (claim average_k.gain_bound)",
-            }
+        yield constant(
+            name="average_k.gain",
+            value=found.gain,
+            formula="mean of Σ_{j<=K} (λ - p_(j))_+ + Σ_{j>K} (p_(j) - λ)_+",
+            reason="what average-K saves over top-K if the scores are the probabilities; near 0 keep top-K",
+            origin="theorem",
+            claim="average_k.exact_gain",
+            low=0.0,
+            high=found.gain_limit,
+            range_reason="b(1 - b) with b the part of sets larger than K (claim average_k.gain_bound)",
         )
-    return entries

@@ -66,7 +66,7 @@ def select(*patterns: str) -> list[Claim]:
     for pattern in patterns:
         matching = {c.id: c for c in claims if pattern == c.system or fnmatchcase(c.id, pattern)}
         if not matching:
-            known = {*systems(), *(claim.id for claim in claims)}
+            known = {claim.id for claim in claims} if "." in pattern else systems()
             raise InputError(f"no claim matches {pattern!r}; {nearest(pattern, known)}")
         chosen |= matching
     return list(chosen.values())

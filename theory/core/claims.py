@@ -272,6 +272,9 @@ def claim(claim_id: str, **attributes) -> Callable[[Callable], Callable]:
     def register(check: Callable) -> Callable:
         if claim_id in REGISTRY:
             raise ClaimError(f"claim {claim_id} is registered twice")
+        system = check.__module__.partition(".claims.")[2].partition(".")[0]
+        if system not in ("", claim_id.partition(".")[0]):
+            raise ClaimError(f"claim {claim_id} stands among the claims of {system}; name it {system}.…, or move it")
         attributes.setdefault("relation", Relation.IDENTITY)
         statement = " ".join(cleandoc(check.__doc__ or "").split())
         REGISTRY[claim_id] = Claim(id=claim_id, check=check, statement=statement, **attributes)
@@ -322,6 +325,8 @@ def _decide_case(claim: Claim, case: Mapping[str, Any]) -> Evidence:
         result = claim.check(**case)
     except ArithmeticError as error:  # an enclosure, a solver or a fixed point that could not decide
         return Evidence(case, Verdict.UNSETTLED, f"{type(error).__name__}: {error}")
+    except InputError as error:
+        raise InputError(f"claim {claim.id} in case {dict(case)}: {error}") from error
     if isinstance(result, Derivation):
         return _decide_derivation(case, result)
     sides = result if isinstance(result, Sides) else Sides(*result)

@@ -24,6 +24,9 @@ _REAL_VALUES = [Fraction(v) for v in ("1", "-1", "0", "2", "1/2", "-2", "3")]
 _MAX_POINTS = 300
 
 
+_REMEDY = "substitute positive symbols until the sign can be seen, or split the step"
+
+
 @dataclass(frozen=True)
 class Step:
     """One line of a derivation: ``left relation right``, with the reason in words."""
@@ -47,7 +50,7 @@ class Step:
             return StepOutcome(self, False, f"{where}{left} {self.relation} {right} is false")
         if _prove(difference, self.relation):
             return StepOutcome(self, True, "difference simplifies to 0" if self.relation == "=" else "sign follows")
-        return StepOutcome(self, None, "could neither simplify nor refute")
+        return StepOutcome(self, None, f"could neither simplify nor refute; {_REMEDY}")
 
 
 @dataclass(frozen=True)

@@ -42,5 +42,5 @@ def cite(paper: str, where: str = "") -> str:
         'Cao et al. (2019), LDAM, arXiv:1906.07413v2, Theorem 2'
     """
     if paper not in PAPERS:
-        raise InputError(f"unknown paper {paper!r}; {nearest(paper, PAPERS)}")
+        raise InputError(f"unknown paper {paper!r}; {nearest(paper, PAPERS)}; new ones go into {__name__}.PAPERS")
     return ", ".join(part for part in (PAPERS[paper], where) if part)
