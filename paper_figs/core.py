@@ -41,7 +41,6 @@ __all__ = [
     "error_bars",
     "figure",
     "figures",
-    "matching",
     "nearest_points",
     "note",
     "plain_ticks",
@@ -228,19 +227,6 @@ def summary(rows: pd.DataFrame, by: list[str], column: str) -> pd.DataFrame:
     """
     found = rows.groupby(by, sort=True)[column].agg(["mean", "sem", "count"]).reset_index()
     return found.rename(columns={"sem": "standard_error", "count": "draws"})
-
-
-def matching(rows: pd.DataFrame, **case) -> pd.DataFrame:
-    """Return the rows of a case: those whose columns have these values, tuples among them.
-
-    Example:
-        >>> matching(pd.DataFrame({"norms": [(3, 2), (3, 1)], "error": [0.1, 0.2]}), norms=(3, 2)).error.tolist()
-        [0.1]
-    """
-    kept = np.ones(len(rows), dtype=bool)
-    for name, wanted in case.items():
-        kept &= np.array([value == wanted for value in rows[name]], dtype=bool)
-    return rows.loc[kept]
 
 
 def error_bars(ax: Axes, x: str, points: pd.DataFrame, line: dict, **style) -> None:
