@@ -137,7 +137,8 @@ def sweep_panels(sweep: Sweep, name: str) -> tuple[Figure, np.ndarray, pd.DataFr
                 mean = np.array([each.mean if quantity == "memorised" else 100 - each.mean for each in found])
                 half = np.array([each.half_width for each in found])
                 at = np.array([values.index(value) for value in methods])
-                ax.errorbar(at, mean, half, **line, elinewidth=0.8, linewidth=0.9)
+                bar = [np.minimum(half, mean), np.minimum(half, 100 - mean)]
+                ax.errorbar(at, mean, bar, **line, elinewidth=0.8, linewidth=0.9)
                 ring = list(methods).index(chosen)
                 ax.plot(at[ring], mean[ring], "o", markersize=8, markerfacecolor="none", markeredgecolor=INK, zorder=4)
                 rows += [

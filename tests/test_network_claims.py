@@ -92,6 +92,15 @@ def test_every_claim_names_its_records_and_has_a_set_of_its_own():
         assert "seed" in decision.deciding.note or "networks" in decision.deciding.note, claim.id
 
 
+def test_what_records_leave_open_is_open_and_no_claim():
+    assert checks.UNDECIDED
+    for name, claim in checks.UNDECIDED.items():
+        assert name not in vocabulary.REGISTRY
+        decision = decide(claim)
+        assert decision.verdict is Verdict.UNSETTLED, f"{name} is decided now: take it out of `undecided`"
+        assert f"`{name}`" in results_table.render()
+
+
 def test_the_index_lists_whole_records_and_all_digits():
     from tailbound.nn_validation.methods import METHODS
 

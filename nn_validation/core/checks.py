@@ -1,15 +1,18 @@
 """Claims decided by records: one claim for each data set that has them, so that each has a verdict of its own."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ...theory.core.claims import Kind, Sides, claim
+from ...theory.core.claims import Claim, Kind, Sides, claim, unregistered
 from .evidence import RunSet, interval, run_set
 
-__all__ = ["gap", "measured", "on_sets", "slug"]
+__all__ = ["UNDECIDED", "gap", "measured", "on_sets", "slug"]
+
+UNDECIDED: dict[str, Claim] = {}
+"""Statements that the records of a data set leave open, by the id they would have; a test sees that they do."""
 
 _NAMES = {
     "last": "balanced test error",
@@ -40,6 +43,7 @@ def on_sets(
     *,
     cases: Sequence[Mapping[str, Any]] = ({},),
     fails: Mapping[str, Mapping[str, Any]] | None = None,
+    undecided: Collection[str] = (),
     **attributes: Any,
 ) -> Callable[[Callable], Callable]:
     """Register the decorated check once for each folder, as ``<claim_id>_<data set>``.
@@ -49,19 +53,19 @@ def on_sets(
         folders: passed to the check as ``folder``.
         cases: what else the check is given.
         fails: data sets on which the statement is false: `slug` → ``right`` and ``corrected_by`` (`Claim`).
+        undecided: data sets (`slug`) whose records leave it open: no claim yet, but an entry of `UNDECIDED`.
         attributes: of `Claim`.
     """
 
     def register(check: Callable) -> Callable:
         for folder in dict.fromkeys(folders):
             expected = {"expected": "fails", **fails[slug(folder)]} if fails and slug(folder) in fails else {}
-            claim(
-                f"{claim_id}_{slug(folder)}",
-                kind=Kind.NETWORK,
-                cases=tuple({"folder": folder, **case} for case in cases),
-                **attributes,
-                **expected,
-            )(check)
+            name, known = f"{claim_id}_{slug(folder)}", tuple({"folder": folder, **case} for case in cases)
+            settings: dict[str, Any] = {"kind": Kind.NETWORK, "cases": known, **attributes, **expected}
+            if slug(folder) in undecided:
+                UNDECIDED[name] = unregistered(name, check, **settings)
+            else:
+                claim(name, **settings)(check)
         return check
 
     return register

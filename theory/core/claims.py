@@ -42,6 +42,7 @@ __all__ = [
     "cases",
     "claim",
     "decide",
+    "unregistered",
 ]
 
 
@@ -275,12 +276,17 @@ def claim(claim_id: str, **attributes) -> Callable[[Callable], Callable]:
         system = check.__module__.partition(".claims.")[2].partition(".")[0]
         if system not in ("", claim_id.partition(".")[0]):
             raise ClaimError(f"claim {claim_id} stands among the claims of {system}; name it {system}.…, or move it")
-        attributes.setdefault("relation", Relation.IDENTITY)
-        statement = " ".join(cleandoc(check.__doc__ or "").split())
-        REGISTRY[claim_id] = Claim(id=claim_id, check=check, statement=statement, **attributes)
+        REGISTRY[claim_id] = unregistered(claim_id, check, **attributes)
         return check
 
     return register
+
+
+def unregistered(claim_id: str, check: Callable, **attributes) -> Claim:
+    """Make a claim of a check, its docstring the statement in words, without registering it."""
+    attributes.setdefault("relation", Relation.IDENTITY)
+    statement = " ".join(cleandoc(check.__doc__ or "").split())
+    return Claim(id=claim_id, check=check, statement=statement, **attributes)
 
 
 def decide(claim: Claim, *, variant: str = "", full: bool = False) -> Decision:
