@@ -146,7 +146,8 @@ def sweep_panels(sweep: Sweep, name: str) -> tuple[Figure, np.ndarray, pd.DataFr
                     for (value, method), m, h in zip(methods.items(), mean, half, strict=True)
                 ]
         upper.set_title(title)
-        lower.set(xlabel=name, ylim=(0, None), xticks=range(len(values)))
+        lower.set(xlabel=name, xticks=range(len(values)))
+        lower.set_ylim(0, 1.04 * lower.get_ylim()[1])
         lower.set_xticklabels(["none" if np.isinf(value) else f"{value:g}" for value in values])
     axes[0, 0].set_ylabel("test accuracy, %")
     axes[1, 0].set_ylabel("wrong labels memorised, %")

@@ -53,6 +53,7 @@ def network_gain(folder, column="matched_gain", sign=1, size=2):
     "average_k.network_rare_coverage",
     folders=[folder for folder in _SETS if "/balanced" not in folder],
     source=cite("tailbound", "where the network is unsure, mostly of rare classes, average-K returns more labels"),
+    undecided=("cifar_10",),
     formula="share of the rarer half of the classes whose label is in its set: average-2 - top-2 > 0",
     relation=Relation.GREATER,
     wrong={"top-K covers them better": {"sign": -1}},

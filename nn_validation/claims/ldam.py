@@ -45,6 +45,7 @@ def network_margin_shift(folder, exponent, sign=1):
     formula="slope over classes of log m_k on log n_k >= -exponent / 2",
     relation=Relation.AT_LEAST,
     cases=[{"exponent": exponent} for exponent in (1.0, 0.5, 0.333, 0.25)],
+    undecided=("cifar_10",),  # the median margin of the rarest classes is negative: no power at all
     wrong={"margins grow with the count all the same": {"share": -0.5}},
 )
 def network_power_law(folder, exponent, share=0.5):
@@ -64,7 +65,10 @@ def network_power_law(folder, exponent, share=0.5):
     source=cite("cao2019", "Sec. 3.1 and Sec. 4, exponent 1/4"),
     formula="argmin of the parabola through balanced error against exponent: 1/4 inside its 95 % interval",
     relation=Relation.AT_MOST,
-    fails={"digits": {"right": {"exponent": 0.667}, "corrected_by": "ldam.network_steeper_margins_digits"}},
+    fails={
+        "digits": {"right": {"exponent": 0.667}, "corrected_by": "ldam.network_steeper_margins_digits"},
+        "cifar_10": {"right": {"exponent": 0.8}, "corrected_by": "ldam.network_steeper_margins_cifar_10"},
+    },
     wrong={"exponent 0": {"exponent": 0.0}},
 )
 def network_best_exponent(folder, exponent=0.25, which="last"):

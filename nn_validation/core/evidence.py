@@ -28,6 +28,7 @@ __all__ = [
     "EVEN_DIGITS",
     "INDEX",
     "NOISY_DIGITS",
+    "STEP_DIGITS",
     "TABLES",
     "Fit",
     "Interval",
@@ -53,6 +54,9 @@ INDEX = COMMITTED.with_name("trained.index.json")
 
 DIGITS, CIFAR = "digits/long-tailed-20/digits", "cifar-10/long-tailed-100/fast"
 """The two sets that hold every method; the second one takes hours, and may not be there yet."""
+
+STEP_DIGITS = "digits/step-20/digits"
+"""Digits, half of the classes with 100 images each, the others with 5."""
 
 EVEN_DIGITS = "digits/balanced-largest-100/digits"
 """Digits with as many images of each class; sets with label noise are named after it."""

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ...nn_validation.core.evidence import interval, sets_with
+from ...nn_validation.core.evidence import CIFAR, DIGITS, STEP_DIGITS, interval, sets_with
 from ...nn_validation.core.realised import EXPONENTS, best_exponent, exponent_method, imposed_margins, margin_shift
 from ..core import INK, LINES, PAGE, dashes, figure
 from ..runs import LOOKS, bars, key, panels, present, set_title, spread
@@ -53,11 +53,12 @@ def training_error() -> tuple[Figure, pd.DataFrame]:
 def class_errors() -> tuple[Figure, pd.DataFrame]:
     """Class counts, and test error of each class: plain, re-weighted, re-sampled, and LDAM-DRW.
 
-    Cao et al. (2019), Figures 2 and 4. Classes from the most frequent to the rarest; means over seeds with 95 %
-    intervals.
+    Cao et al. (2019), Figures 2 (its step profile: half of the classes rare) and 4. Classes from the most frequent to
+    the rarest; means over seeds with 95 % intervals.
     """
     methods = ("ce", "cb", "ce-rs", "ldam-drw")
-    fig, axes, sets = panels(sets_with("ce", "ldam-drw"), 2, 3.9, sharex="col", height_ratios=(1, 2.2))
+    names = sets_with("ce", "ldam-drw", among=(STEP_DIGITS, DIGITS, CIFAR))
+    fig, axes, sets = panels(names, 2, 3.9, sharex="col", height_ratios=(1, 2.2))
     rows = []
     for (upper, lower), runs in zip(axes.T, sets, strict=True):
         counts = runs.counts.array
