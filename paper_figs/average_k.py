@@ -318,7 +318,7 @@ def networks() -> tuple[Figure, dict[str, pd.DataFrame]]:
     axes = fig.subplots(2, len(tables), squeeze=False)
     errors, counts = [], []
     for (upper, lower), (folder, table) in zip(axes.T, tables.items(), strict=True):
-        sizes = np.sort(table["size"].unique())
+        sizes = np.unique(table["size"].to_numpy())
         for k, (rule, line) in enumerate({"top": _TOP, "average": _AVERAGE}.items()):
             found = [interval(100 * each[f"{rule}_error"].to_numpy()) for _, each in table.groupby("size")]
             mean, half = np.array([each.mean for each in found]), np.array([each.half_width for each in found])

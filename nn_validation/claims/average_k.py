@@ -23,7 +23,7 @@ def _table(folder: str, size: int) -> tuple[pd.DataFrame, str]:
     if folder not in tables:
         raise MissingRecords(f"no tables of label sets for two networks of {folder!r}; see network_sets")
     rows = tables[folder][tables[folder]["size"] == size]
-    return rows, f"{len(rows)} networks of {folder}"
+    rows = pd.DataFrame(tables[folder][tables[folder]["size"] == size])
 
 
 def _text(name: str, values: np.ndarray) -> str:
