@@ -22,8 +22,8 @@ def _table(folder: str, size: int) -> tuple[pd.DataFrame, str]:
     tables = network_tables("sets")
     if folder not in tables:
         raise MissingRecords(f"no tables of label sets for two networks of {folder!r}; see network_sets")
-    rows = tables[folder][tables[folder]["size"] == size]
     rows = pd.DataFrame(tables[folder][tables[folder]["size"] == size])
+    return rows, f"{len(rows)} networks of {folder}"
 
 
 def _text(name: str, values: np.ndarray) -> str:
