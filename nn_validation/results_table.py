@@ -13,10 +13,7 @@ from pkgutil import iter_modules
 import numpy as np
 
 from ..sims.core.files import replace_files
-from ..theory.core.claims import decide
 from ..theory.core.sources import cite
-from . import claims
-from .core.checks import UNDECIDED
 from .core.evidence import MissingRecords, RunSet, interval, noise_rate, run_set, set_names
 from .core.evidence import main as index
 
@@ -85,6 +82,10 @@ def main(arguments: Sequence[str] = ()) -> int:
 
 def _undecided() -> Iterator[str]:
     """What these records leave open; what they decide stands in the index of claims."""
+    from ..theory.core.claims import decide  # brings sympy, which a machine that trains need not have
+    from . import claims
+    from .core.checks import UNDECIDED
+
     for module in iter_modules(claims.__path__, f"{claims.__name__}."):
         import_module(module.name)
     yield "\n## Left open\n\nToo few seeds for the size of the effect. What is decided is among the claims.\n\n"

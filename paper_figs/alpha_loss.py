@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from scipy.stats import binom
 
 from ..nn_validation.core.realised import ALPHA
-from ..sims.core.checks import matching
+from ..sims.core.study import matching
 from ..theory.alpha_loss.calibration import calibration_function, minimal_risk, optimal_logit, tilted
 from ..theory.alpha_loss.landscape import inflection, saturation_constants
 from ..theory.alpha_loss.losses import MarginLoss, alpha_loss

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from ..nn_validation.core.evidence import interval
 from ..nn_validation.core.tables import network_tables
-from ..sims.core.checks import matching
+from ..sims.core.study import matching
 from ..theory.average_k.calibration import size_deviation
 from ..theory.average_k.profiles import (
     geometric_profile,

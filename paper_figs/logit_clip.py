@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from ..nn_validation.core.evidence import noise_rate, noisy_sets
 from ..nn_validation.core.realised import CLIP
-from ..sims.core.checks import matching
+from ..sims.core.study import matching
 from ..sims.logit_clip import CERTAIN
 from ..theory.logit_clip.clip import clip_logits, clipped_gradient, released_clip
 from ..theory.logit_clip.minimiser import risk_gap

@@ -9,8 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..nn_validation.core.checks import measured
-from ..nn_validation.core.evidence import RunSet, interval, noise_rate, run_set, set_names, sets_with
+from ..nn_validation.core.evidence import RunSet, interval, measured, noise_rate, run_set, set_names, sets_with
 from ..nn_validation.core.realised import Sweep
 from .core import COLUMN, INK, LINES, PAGE, dashes
 

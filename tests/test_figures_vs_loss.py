@@ -5,8 +5,9 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
-from tailbound.paper_figs.core import figures, matching, nearest_points, span, summary
+from tailbound.paper_figs.core import figures, nearest_points, span, summary
 from tailbound.sims.core.results import load_results
+from tailbound.sims.core.study import matching
 from tailbound.theory.ldam.margins import LDAM_EXPONENT
 from tailbound.theory.vs_loss.asymptotics import hard_margin
 from tailbound.theory.vs_loss.mixture import GaussianMixture

@@ -65,7 +65,7 @@ def test_the_figure_draws_the_tables():
     data = figures()["average_k.networks"].make()[1]
     for folder, table in network_tables("sets").items():
         for rule in ("top", "average"):
-            rows = data["errors"].set_index(["records", "rule", "size"]).error_percent.loc[folder, rule]
+            rows = data["errors"].set_index(["records", "rule", "size"]).sort_index().error_percent.loc[folder, rule]
             means = 100 * table.groupby("size")[f"{rule}_error"].mean()
             assert rows.to_numpy() == pytest.approx(means.to_numpy())
         assert data["sizes"].groupby("records").percent.sum()[folder] == pytest.approx(100)

@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tailbound.nn_validation.core import checks, evidence
-from tailbound.nn_validation.core.checks import gap, measured, slug
+from tailbound.nn_validation.core.checks import gap, slug
 from tailbound.nn_validation.core.evidence import (
     DIGITS,
     EVEN_DIGITS,
     NOISY_DIGITS,
     MissingRecords,
     RunSet,
+    measured,
     noise_rate,
     noise_sets,
     noisy_sets,

@@ -6,8 +6,8 @@ figure is a mean over seeds with a 95 % interval; differences are taken at the s
 
 from ...theory.core.claims import Relation, Sides
 from ...theory.core.sources import cite
-from ..core.checks import gap, measured, on_sets
-from ..core.evidence import EVEN_DIGITS, NOISY_DIGITS, interval, noise_sets, noisy_sets, run_set
+from ..core.checks import gap, on_sets
+from ..core.evidence import EVEN_DIGITS, NOISY_DIGITS, interval, measured, noise_sets, noisy_sets, run_set
 from ..core.realised import ALPHA
 
 _TRIED = ("ce", "alpha:alpha=1.5", "alpha:alpha=3")

@@ -7,8 +7,8 @@ validation labels are as noisy as those of training. Every figure is a mean over
 from ...theory.core.claims import Relation, Sides
 from ...theory.core.sources import cite
 from ...theory.logit_clip.noise import zero_gap_threshold
-from ..core.checks import gap, measured, on_sets
-from ..core.evidence import EVEN_DIGITS, NOISY_DIGITS, interval, noise_rate, noise_sets, noisy_sets, run_set
+from ..core.checks import gap, on_sets
+from ..core.evidence import EVEN_DIGITS, NOISY_DIGITS, interval, measured, noise_rate, noise_sets, noisy_sets, run_set
 from ..core.realised import CLIP
 
 _TIGHT, _LOOSE = "clip:max_norm=1", "clip:max_norm=2.5"

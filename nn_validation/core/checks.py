@@ -4,12 +4,10 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from ...theory.core.claims import Claim, Kind, Sides, claim, unregistered
-from .evidence import RunSet, interval, run_set
+from .evidence import interval, measured, run_set
 
-__all__ = ["UNDECIDED", "gap", "measured", "on_sets", "slug"]
+__all__ = ["UNDECIDED", "gap", "on_sets", "slug"]
 
 UNDECIDED: dict[str, Claim] = {}
 """Statements that the records of a data set leave open, by the id they would have; a test sees that they do."""
@@ -33,7 +31,8 @@ def slug(folder: str) -> str:
     """
     data, profile, protocol = [*folder.split("/"), "", ""][:3]
     _, noisy, rate = profile.partition("-noise-")
-    parts = [data, f"noise_{rate}" if noisy else "balanced" if profile.startswith("balanced") else ""]
+    shape = next((each for each in ("balanced", "step") if profile.startswith(each)), "")
+    parts = [data, f"noise_{rate}" if noisy else shape]
     return re.sub(r"\W", "_", "_".join(part for part in [*parts, protocol.partition("_")[2]] if part))
 
 
@@ -69,23 +68,6 @@ def on_sets(
         return check
 
     return register
-
-
-def measured(runs: RunSet, method: str, what: str, seeds: Sequence[int]) -> np.ndarray:
-    """A share in each seed's record, shape (seeds,).
-
-    Args:
-        runs: the records.
-        method: whose.
-        what: balanced test error at the ``last`` epoch or the ``selected`` one, test error of the ``rare`` half of the
-            classes, or the share of the wrong training labels that was ``memorised``.
-        seeds: of the records.
-    """
-    if what == "rare":
-        return 1 - runs.values(method, "last", "test", "class_accuracy", seeds=seeds)[:, runs.rare_half].mean(axis=1)
-    if what == "memorised":
-        return runs.values(method, "last", "train", "memorised", seeds=seeds)
-    return runs.error(method, what, seeds)
 
 
 def gap(folder: str, pair: tuple[str, str], what: str = "last", *, beside: float = 0.0, text: str = "") -> Sides:

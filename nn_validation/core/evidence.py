@@ -38,6 +38,7 @@ __all__ = [
     "index_text",
     "interval",
     "main",
+    "measured",
     "noise_rate",
     "noise_sets",
     "noisy_sets",
@@ -290,6 +291,23 @@ def interval(values: np.ndarray) -> Interval:
         raise MissingRecords(f"an interval needs at least two seeds, got {n}")
     half = student.ppf((1 + _LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n)
     return Interval(float(values.mean()), half, n)
+
+
+def measured(runs: RunSet, method: str, what: str, seeds: Sequence[int]) -> np.ndarray:
+    """A share in each seed's record, shape (seeds,).
+
+    Args:
+        runs: the records.
+        method: whose.
+        what: balanced test error at the ``last`` epoch or the ``selected`` one, test error of the ``rare`` half of the
+            classes, or the share of the wrong training labels that was ``memorised``.
+        seeds: of the records.
+    """
+    if what == "rare":
+        return 1 - runs.values(method, "last", "test", "class_accuracy", seeds=seeds)[:, runs.rare_half].mean(axis=1)
+    if what == "memorised":
+        return runs.values(method, "last", "train", "memorised", seeds=seeds)
+    return runs.error(method, what, seeds)
 
 
 def paired(runs: RunSet, first: str, second: str, which: str = "last") -> Interval:

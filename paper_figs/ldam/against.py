@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ...sims.core.checks import matching
+from ...sims.core.study import matching
 from ...theory.core.class_counts import ClassCounts
 from ...theory.vs_loss.asymptotics import hard_margin_map
 from ..core import (

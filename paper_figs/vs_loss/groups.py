@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...sims.core.checks import matching
+from ...sims.core.study import matching
 from ...theory.vs_loss.asymptotics import equal_opportunity_ratio, hard_margin, separability_threshold
 from ...theory.vs_loss.mixture import GaussianMixture
 from ..core import (

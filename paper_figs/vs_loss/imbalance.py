@@ -15,7 +15,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ...sims.core.checks import matching
+from ...sims.core.study import matching
 from ...theory.vs_loss.asymptotics import hard_margin_map
 from ..core import PAGE, figure
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ...sims.core.checks import matching
+from ...sims.core.study import matching
 from ...sims.vs_loss.svm import HISTOGRAM_EDGES
 from ...theory.core.gaussian import density
 from ...theory.vs_loss.asymptotics import HardMargin, hard_margin, separability_threshold

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ...sims.core.checks import matching
+from ...sims.core.study import matching
 from ...theory.vs_loss.asymptotics import HardMargin, hard_margin, hard_margin_map, separability_threshold
 from ...theory.vs_loss.mixture import GaussianMixture
 from ..core import (

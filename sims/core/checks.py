@@ -15,7 +15,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from ...theory.core.claims import Sides
-from .study import STANDARD_ERRORS, Agreement, Study, agreement
+from .study import STANDARD_ERRORS, Agreement, Study, agreement, matching
 
 __all__ = ["agreement", "agreements", "drawn", "matching", "surely", "within"]
 
@@ -33,19 +33,6 @@ def drawn(study: Study, repetitions: int, **case) -> pd.DataFrame:
     with threadpool_limits(1):
         rows = [{"repetition": k} | row for k in range(repetitions) for row in study.draw_rows(case, repetition=k)]
     return pd.DataFrame(rows)
-
-
-def matching(rows: pd.DataFrame, **case) -> pd.DataFrame:
-    """Return the rows of a case: those whose columns have these values, tuples among them.
-
-    Example:
-        >>> matching(pd.DataFrame({"norms": [(3, 2), (3, 1)], "error": [0.1, 0.2]}), norms=(3, 2)).error.tolist()
-        [0.1]
-    """
-    kept = np.ones(len(rows), dtype=bool)
-    for name, wanted in case.items():
-        kept &= np.array([value == wanted for value in rows[name]], dtype=bool)
-    return rows.loc[kept]
 
 
 def surely(*samples) -> Sides:

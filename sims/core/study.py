@@ -30,7 +30,18 @@ import pandas as pd
 from ...theory.core.errors import InputError, nearest, require_positive
 from ...theory.core.grid import cases
 
-__all__ = ["SEED_SCHEME", "Agreement", "Study", "agreement", "as_tuple", "canonical", "cases", "generator", "select"]
+__all__ = [
+    "SEED_SCHEME",
+    "Agreement",
+    "Study",
+    "agreement",
+    "as_tuple",
+    "canonical",
+    "cases",
+    "generator",
+    "matching",
+    "select",
+]
 
 SEED_SCHEME = "PCG64(SeedSequence(first 16 bytes, big-endian, of sha256(JSON of [study, case, repetition])))"
 """How the generator of a draw is seeded, in words, for the header of exported results."""
@@ -212,6 +223,19 @@ class Agreement:
     def holds(self) -> bool:
         """Whether mean and theory differ by at most `tolerance`."""
         return abs(self.mean - self.theory) <= self.tolerance
+
+
+def matching(rows: pd.DataFrame, **case) -> pd.DataFrame:
+    """Return the rows of a case: those whose columns have these values, tuples among them.
+
+    Example:
+        >>> matching(pd.DataFrame({"norms": [(3, 2), (3, 1)], "error": [0.1, 0.2]}), norms=(3, 2)).error.tolist()
+        [0.1]
+    """
+    kept = np.ones(len(rows), dtype=bool)
+    for name, wanted in case.items():
+        kept &= np.array([value == wanted for value in rows[name]], dtype=bool)
+    return rows.loc[kept]
 
 
 def agreement(rows: pd.DataFrame, theory: float, column: str, allowance: float = 0.0) -> Agreement:
