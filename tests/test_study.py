@@ -4,6 +4,7 @@ import json
 import math
 import sys
 import threading
+import time
 from hashlib import sha256
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import tailbound.sims
 from hypothesis import given
 from hypothesis import strategies as st
-from tailbound.sims.core.run import Counts, DrawError, dask_cluster, run
+from tailbound.sims.core.run import Counts, DrawError, _executor, dask_cluster, run
 from tailbound.sims.core.store import Store
 from tailbound.sims.core.study import Study, agreement, canonical, cases, select
 from tailbound.theory.core.errors import InputError
@@ -245,6 +246,24 @@ def test_lost_worker_is_one_line_and_the_store_goes_on(store):
     ):
         run(Study("toy.lost", draw, cases=({"a": 1},)), store, jobs=2)
     assert run(matrices(), store, jobs=2) == Counts(12, 12)
+
+
+def test_interrupt_after_a_submission_leaves_no_failing_thread():
+    """To pytest an exception in a thread is an error. The switch interval keeps loky's manager idle until the kill."""
+
+    def interrupt():
+        with _executor(2) as executor:
+            assert executor.submit(int).result() == 0
+            sys.setswitchinterval(0.5)
+            executor.submit(time.sleep, 60)
+            raise KeyboardInterrupt
+
+    interval = sys.getswitchinterval()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://x", "", "tcp://host:port"])

@@ -193,8 +193,22 @@ def _executor(jobs: int) -> Iterator[Executor]:
     try:
         yield executor
     except BaseException:
-        executor.shutdown(wait=True, kill_workers=True)
+        try:
+            _let_manager_catch_up(executor)
+        finally:
+            executor.shutdown(wait=True, kill_workers=True)
         raise
+
+
+def _let_manager_catch_up(executor: Executor) -> None:
+    """Wait until loky's manager thread has taken all that was submitted; it fails on what it finds after a kill."""
+    try:
+        last = executor.submit(int)  # they are taken in order
+    except RuntimeError:  # the pool is broken, its manager has ended
+        return
+    end = time.monotonic() + 1
+    while not (last.running() or last.done()) and time.monotonic() < end:
+        time.sleep(0.001)
 
 
 def _ignore_interrupt() -> None:
