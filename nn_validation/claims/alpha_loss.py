@@ -1,4 +1,4 @@
-"""What α-loss does to networks: flipped labels and memorisation.
+"""What α-loss does to networks: flipped labels, memorisation, rare classes.
 
 α is the value with the least mean validation error, where validation labels are as noisy as those of training. Every
 figure is a mean over seeds with a 95 % interval; differences are taken at the same seeds.
@@ -7,7 +7,7 @@ figure is a mean over seeds with a 95 % interval; differences are taken at the s
 from ...theory.core.claims import Relation, Sides
 from ...theory.core.sources import cite
 from ..core.checks import gap, on_sets
-from ..core.evidence import EVEN_DIGITS, NOISY_DIGITS, interval, measured, noise_sets, noisy_sets, run_set
+from ..core.evidence import EVEN_DIGITS, NOISY_DIGITS, interval, measured, noise_sets, noisy_sets, run_set, sets_with
 from ..core.realised import ALPHA
 
 _TRIED = ("ce", "alpha:alpha=1.5", "alpha:alpha=3")
@@ -91,3 +91,17 @@ def network_clean(folder, rate=0.0, method="alpha:alpha=3"):
     """Without flips α = 3 and cross-entropy differ by a point at most."""
     found = gap(noise_sets("ce", method)[folder][rate], (method, "ce"))
     return Sides([found.computed, -found.computed], [0.01, 0.01], found.uncertainty, note=found.note)
+
+
+@on_sets(
+    "alpha_loss.network_rare",
+    folders=sets_with("ce", "alpha:alpha=0.8"),
+    source=cite("sypherd2022", "abstract: α < 1 is more sensitive to imbalanced classes"),
+    formula="test error of the rarer half of the classes: α = 0.8 - CE < 0",
+    relation=Relation.LESS,
+    undecided=("digits",),
+    wrong={"CE is better": {"pair": ("ce", "alpha:alpha=0.8")}},
+)
+def network_rare(folder, pair=("alpha:alpha=0.8", "ce")):
+    """After training on a long tail α = 0.8 errs less on the rare classes than cross-entropy."""
+    return gap(folder, pair, "rare")

@@ -8,7 +8,17 @@ from ...theory.core.claims import Relation, Sides
 from ...theory.core.sources import cite
 from ...theory.logit_clip.noise import zero_gap_threshold
 from ..core.checks import gap, on_sets
-from ..core.evidence import EVEN_DIGITS, NOISY_DIGITS, interval, measured, noise_rate, noise_sets, noisy_sets, run_set
+from ..core.evidence import (
+    EVEN_DIGITS,
+    NOISY_DIGITS,
+    interval,
+    measured,
+    noise_rate,
+    noise_sets,
+    noisy_sets,
+    run_set,
+    sets_with,
+)
 from ..core.realised import CLIP
 
 _TIGHT, _LOOSE = "clip:max_norm=1", "clip:max_norm=2.5"
@@ -111,3 +121,17 @@ def network_tight(folder, pair):
 def network_clean(folder, cost=0.01):
     """Without flips clipping at τ = 1 costs a point of error at most."""
     return gap(noise_sets("ce", _TIGHT)[folder][0.0], (_TIGHT, "ce"), beside=cost)
+
+
+@on_sets(
+    "logit_clip.network_rare",
+    folders=sets_with("ce", "clip"),
+    source=cite("tailbound", "a bounded loss gives up the examples that cost most, after a long tail the rare classes"),
+    formula="test error of the rarer half of the classes: τ = 1 - CE > 0",
+    relation=Relation.GREATER,
+    undecided=("digits",),
+    wrong={"clipping is better": {"pair": ("ce", "clip")}},
+)
+def network_rare(folder, pair=("clip", "ce")):
+    """After training on a long tail clipping at τ = 1 costs the rare classes."""
+    return gap(folder, pair, "rare")
