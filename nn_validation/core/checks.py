@@ -21,19 +21,23 @@ _NAMES = {
 
 
 def slug(folder: str) -> str:
-    """The data set of a folder, as a part of a claim's name; with what is unusual: noise, equal counts, settings.
+    """The data set of a folder, as a part of a claim's name; with what is unusual: noise, equal counts, the protocol.
 
     Example:
         >>> slug("cifar-10/long-tailed-100/fast"), slug("digits/balanced-largest-100-noise-0.4/digits_padding=0")
         ('cifar_10', 'digits_noise_0_4_padding_0')
         >>> slug("digits/balanced-largest-100/digits")
         'digits_balanced'
+        >>> slug("cifar-10/long-tailed-100/paper")
+        'cifar_10_paper'
     """
     data, profile, protocol = [*folder.split("/"), "", ""][:3]
     _, noisy, rate = profile.partition("-noise-")
     shape = next((each for each in ("balanced", "step") if profile.startswith(each)), "")
     parts = [data, f"noise_{rate}" if noisy else shape]
-    return re.sub(r"\W", "_", "_".join(part for part in [*parts, protocol.partition("_")[2]] if part))
+    name, _, settings = protocol.partition("_")
+    parts += ["" if name in ("digits", "fast") else name, settings]
+    return re.sub(r"\W", "_", "_".join(part for part in parts if part))
 
 
 def on_sets(
