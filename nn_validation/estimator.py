@@ -1,7 +1,6 @@
 """The methods for tables of numbers: `NetworkClassifier`, a small network as a scikit-learn classifier."""
 
 from collections.abc import Sequence
-from contextlib import contextmanager
 from itertools import pairwise
 from numbers import Integral
 from typing import Any
@@ -17,6 +16,7 @@ from torch import nn
 from ..theory.core.class_counts import ClassCounts
 from ..theory.core.errors import InputError, require_in, require_positive
 from .core.heads import NormedLinear
+from .core.model import seeded
 from .methods import method
 
 __all__ = ["NetworkClassifier"]
@@ -88,7 +88,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         chosen = method(self.method)
         seed = int(check_random_state(self.random_state).randint(2**31))
         features, labels = torch.tensor(X), torch.tensor(indices)
-        with _seeded(seed):
+        with seeded(seed):
             network = self._network(X.shape[1], len(counts), chosen.head)
         objective = chosen.objective(counts).double()
         optimiser = torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
@@ -134,7 +134,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         with torch.no_grad():
-            return (self.objective_.scale * self.network_(torch.tensor(X))).numpy()
+            return self.objective_.probability_logits(self.network_(torch.tensor(X))).numpy()
 
     def _network(self, num_features: int, num_classes: int, head: str) -> nn.Sequential:
         sizes, layers = [num_features, *self.hidden_sizes], []
@@ -153,11 +153,3 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         ):
             if not all(isinstance(value, Integral) and value >= low for value in values):
                 raise InputError(f"{name} must be whole and >= {low}, got {getattr(self, name)!r}")
-
-
-@contextmanager
-def _seeded(seed: int):
-    """Seed torch's own generator, from which layers draw their start, and put it back."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield

@@ -177,7 +177,7 @@ def test_a_claim_for_each_set_with_its_own_verdict(monkeypatch):
 
     @checks.on_sets(
         "test.sets",
-        ["digits/a/digits", "cifar-10/a/fast", "digits/a/digits"],
+        [DIGITS, evidence.CIFAR, DIGITS],
         cases=[{"shift": 0.0}, {"shift": 1.0}],
         fails={"cifar_10": {"right": {"shift": -2.0}, "corrected_by": "test.other"}},
         source="s",

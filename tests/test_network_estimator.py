@@ -90,3 +90,20 @@ def test_estimator_leaves_torch_s_own_generator_alone(imbalanced):
         warnings.simplefilter("error")
         NetworkClassifier(epochs=2).fit(*imbalanced[:2])
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_estimator_leaves_the_generators_of_other_devices_alone(imbalanced, monkeypatch):
+    seeds = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    NetworkClassifier(epochs=2, random_state=0).fit(*imbalanced[:2])
+    torch.manual_seed(7)  # the function that would have seeded them
+    assert seeds == [7]
+
+
+def test_probabilities_of_a_clipped_network_are_those_it_was_trained_with(imbalanced):
+    features, labels = imbalanced[:2]
+    model = NetworkClassifier("clip:max_norm=1", epochs=5, random_state=0).fit(features, labels)
+    bound = 1 / (1 + 2 * np.exp(-3 / np.sqrt(6)))  # logits (2, -1, -1) / sqrt 6
+    assert model.predict_proba(features).max() <= bound + 1e-12
+    logits = model.objective_.clip(model.network_(torch.tensor(features, dtype=torch.float64)))
+    np.testing.assert_allclose(model.predict_proba(features), torch.softmax(logits, 1).detach(), rtol=1e-12)

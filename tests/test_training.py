@@ -511,13 +511,32 @@ def test_devices():
 def test_weights_are_kept_whole_and_of_the_right_network(digits, tmp_path):
     from tailbound.nn_validation.core.checkpoints import load_model
 
-    _, model = train(Run("ce", tiny(epochs=2, drops=())), digits, checkpoint=tmp_path / "c.pt")
-    again = load_model(tmp_path / "c.pt", CifarResNet(8, 10, channels=1))
+    run, path = Run("ce", tiny(epochs=2, drops=())), tmp_path / "c.pt"
+    _, model = train(run, digits, checkpoint=path)
+    identity = {"run": run.plain(), "digests": digits.digests}
+    again = load_model(path, identity, 2, CifarResNet(8, 10, channels=1))
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), model.parameters(), strict=True))
     with pytest.raises(InputError, match="weights of another network"):
-        load_model(tmp_path / "c.pt", CifarResNet(14, 10, channels=1))
+        load_model(path, identity, 2, CifarResNet(14, 10, channels=1))
     with pytest.raises(InputError, match=r"nothing\.pt: cannot be read"):
-        load_model(tmp_path / "nothing.pt", model)
+        load_model(tmp_path / "nothing.pt", identity, 2, model)
+    with pytest.raises(InputError, match=r"checkpoint of another run \(differs in run\.seed\)"):
+        load_model(path, {"run": replace(run, seed=1).plain()}, 2, model)
+    with pytest.raises(InputError, match="after 2 of 3 epochs; finish the training"):
+        load_model(path, identity, 3, model)
+
+
+def test_one_changed_bit_of_a_weight_is_refused(digits, tmp_path):
+    run, path = Run("ce", tiny(epochs=2, drops=())), tmp_path / "c.pt"
+    _, model = train(run, digits, checkpoint=path)
+    weight = model.head.weight.detach().numpy().tobytes()[:64]
+    content = bytearray(path.read_bytes())
+    at = content.find(weight)
+    assert at > 0
+    content[at + 3] ^= 64
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"is no whole checkpoint .* is damaged"):
+        train(run, digits, checkpoint=path)
 
 
 @pytest.mark.parametrize(

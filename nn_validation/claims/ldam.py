@@ -46,7 +46,7 @@ def network_margin_shift(folder, exponent, sign=1):
     relation=Relation.AT_LEAST,
     cases=[{"exponent": exponent} for exponent in (1.0, 0.5, 0.333, 0.25)],
     undecided=("cifar_10",),  # the median margin of the rarest classes is negative: no power at all
-    wrong={"margins grow with the count all the same": {"share": -0.5}},
+    wrong={"margins grow with half the power of the count": {"share": -0.5}},
 )
 def network_power_law(folder, exponent, share=0.5):
     """The imposed power of the count does not appear: at most half of its exponent does.
@@ -63,7 +63,7 @@ def network_power_law(folder, exponent, share=0.5):
     "ldam.network_best_exponent",
     folders=_SWEPT,
     source=cite("cao2019", "Sec. 3.1 and Sec. 4, exponent 1/4"),
-    formula="argmin of the parabola through balanced error against exponent: 1/4 inside its 95 % interval",
+    formula="vertex of the parabola through balanced error against exponent: 1/4 inside its 95 % interval",
     relation=Relation.AT_MOST,
     fails={
         "digits": {"right": {"exponent": 0.667}, "corrected_by": "ldam.network_steeper_margins_digits"},
@@ -72,9 +72,10 @@ def network_power_law(folder, exponent, share=0.5):
     wrong={"exponent 0": {"exponent": 0.0}},
 )
 def network_best_exponent(folder, exponent=0.25, which="last"):
-    """The exponent 1/4 is among those that the balanced test error cannot tell from the best one.
+    """The exponent 1/4 is where a parabola through the balanced test errors is least.
 
-    Both sides of the interval: low - exponent and exponent - high, both at most 0.
+    Both sides of the interval: low - exponent and exponent - high, both at most 0. It is the vertex's, at most the
+    largest exponent tried; where the errors are no parabola, their own minimum can lie outside.
     """
     runs = run_set(folder)
     best = best_exponent(runs, which)

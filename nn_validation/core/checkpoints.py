@@ -3,6 +3,7 @@
 import io
 import json
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,35 +47,46 @@ def load_checkpoint(
         InputError: if the file is damaged or of another run.
     """
     content = _read(path, device)
-    if content["identity"] != json.dumps(identity, sort_keys=True):
-        mine, other = _flat(identity), _flat(json.loads(content["identity"]))
-        differing = [key for key in {**mine, **other} if other.get(key) != mine.get(key)]
-        raise InputError(
-            f"{path}: is the checkpoint of another run (differs in {', '.join(differing[:5])}); "
-            "move it away, or write elsewhere"
-        )
+    _same_run(path, identity, json.loads(content["identity"]))
     with _refusing(path):
         model.load_state_dict(content["model"])
         optimiser.load_state_dict(content["optimiser"])
         return json.loads(content["curves"])
 
 
-def load_model(path: Path, model: nn.Module) -> nn.Module:
-    """Restore the weights alone, on the CPU.
+def load_model(path: Path, identity: dict[str, Any], epochs: int, model: nn.Module) -> nn.Module:
+    """Restore the weights of a finished run, on the CPU; `identity`, or part of one, says of which.
 
     Raises:
-        InputError: if the file is missing, damaged, or of another network.
+        InputError: if the file is missing or damaged, of another run, or of one that has not gone all `epochs`.
     """
+    content = _read(path, torch.device("cpu"))
+    _same_run(path, identity, {key: json.loads(content["identity"]).get(key) for key in identity})
+    if (done := len(json.loads(content["curves"]))) != epochs:
+        raise InputError(f"{path}: holds the weights after {done} of {epochs} epochs; finish the training")
     try:
-        model.load_state_dict(_read(path, torch.device("cpu"))["model"])
+        model.load_state_dict(content["model"])
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: holds the weights of another network ({reason}); train again") from None
     return model
 
 
+def _same_run(path: Path, mine: dict[str, Any], other: dict[str, Any]) -> None:
+    mine, other = _flat(json.loads(json.dumps(mine))), _flat(other)
+    differing = [key for key in {**mine, **other} if other.get(key) != mine.get(key)]
+    if differing:
+        raise InputError(
+            f"{path}: is the checkpoint of another run (differs in {', '.join(differing[:5])}); "
+            "move it away, or write elsewhere"
+        )
+
+
 def _read(path: Path, device: torch.device) -> dict[str, Any]:
     with _refusing(path), warnings.catch_warnings(action="ignore"):
+        with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums
+            if damaged := archive.testzip():
+                raise ValueError(f"{damaged} is damaged")
         content = torch.load(path, map_location=device, weights_only=True)
         json.loads(content["identity"])
         return {key: content[key] for key in ("identity", "model", "optimiser", "curves")}

@@ -21,21 +21,23 @@ _NAMES = {
 
 
 def slug(folder: str) -> str:
-    """The data set of a folder, as a part of a claim's name; with what is unusual: noise, equal counts, the protocol.
+    """The data set of a folder, as a part of a claim's name; with what is unusual of it.
 
     Example:
         >>> slug("cifar-10/long-tailed-100/fast"), slug("digits/balanced-largest-100-noise-0.4/digits_padding=0")
         ('cifar_10', 'digits_noise_0_4_padding_0')
         >>> slug("digits/balanced-largest-100/digits")
         'digits_balanced'
-        >>> slug("cifar-10/long-tailed-100/paper")
-        'cifar_10_paper'
+        >>> slug("cifar-10/long-tailed-100/paper"), slug("cifar-10/long-tailed-10-noise-0.2/fast")
+        ('cifar_10_paper', 'cifar_10_long_tailed_10_noise_0_2')
     """
     data, profile, protocol = [*folder.split("/"), "", ""][:3]
-    _, noisy, rate = profile.partition("-noise-")
-    shape = next((each for each in ("balanced", "step") if profile.startswith(each)), "")
-    parts = [data, f"noise_{rate}" if noisy else shape]
+    profile, noisy, rate = profile.partition("-noise-")
+    ratio, largest = (20, 100) if data == "digits" else (100, 1200)
+    usual = {f"long-tailed-{ratio}": "long_tailed" if noisy else "", f"step-{ratio}": "step"}
+    usual[f"balanced-largest-{largest}"] = "" if noisy else "balanced"
     name, _, settings = protocol.partition("_")
+    parts = [data, usual.get(profile, profile), f"noise_{rate}" if noisy else ""]
     parts += ["" if name in ("digits", "fast") else name, settings]
     return re.sub(r"\W", "_", "_".join(part for part in parts if part))
 

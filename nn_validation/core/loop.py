@@ -21,7 +21,7 @@ from ..methods import Method, method
 from .checkpoints import load_checkpoint, save_checkpoint
 from .images import Batches, ImageData, Split
 from .measures import balanced_error, calibration_error, class_accuracy, label_margins, margin_profile, memorisation
-from .model import CifarResNet
+from .model import CifarResNet, seeded
 from .protocols import PROTOCOLS, Protocol, Run, protocol
 
 __all__ = [
@@ -91,14 +91,14 @@ def train(
         training = Batches(data.train, data, place, padding=protocol.padding, flip=protocol.flip)
         splits = {"train": data.train, "validation": data.validation, "test": data.test}
         seen = {name: Batches(split, data, place) for name, split in splits.items() if len(split)}
-        identity = {"run": run.plain(), "digests": data.digests, "counts": list(counts.counts)}
+        half = run.mixed_precision and _has_bfloat16(place)
+        identity = {"run": run.plain(), "digests": data.digests, "counts": list(counts.counts), "half": half}
         curves: list[dict[str, Any]] = []
         if checkpoint is not None and checkpoint.exists():
             curves = load_checkpoint(checkpoint, identity, model, optimiser, place)
             for row in curves:  # a loss that follows the epochs is as it was
                 objective.end_epoch(row)
         forward = torch.compile(model, dynamic=True) if run.compiled else model
-        half = run.mixed_precision and _has_bfloat16(place)
         for epoch in range(len(curves), protocol.epochs):
             progress(epoch, protocol.epochs)
             start = time.perf_counter()
@@ -113,7 +113,8 @@ def train(
             if checkpoint is not None:
                 save_checkpoint(checkpoint, identity, model, optimiser, curves)
         progress(protocol.epochs, protocol.epochs)
-        return _measure(model, objective, seen, curves, half=half), model
+        measured = _measure(model, objective, seen, curves, half=half)
+        return {"precision": "bfloat16" if half else "float32", **measured}, model
 
 
 def check(run: Run, data: ImageData, device: str = "auto") -> None:
@@ -134,8 +135,7 @@ def check(run: Run, data: ImageData, device: str = "auto") -> None:
 
 def build_model(run: Run, data: ImageData) -> CifarResNet:
     """Return the network of a run, its weights drawn from the run's seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seed)
+    with seeded(run.seed):
         return CifarResNet(
             run.protocol.depth,
             data.num_classes,
@@ -313,7 +313,8 @@ def _rounded(values: np.ndarray) -> list[float | None]:
 
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        with torch.cuda.device(device):
+            return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()
     return device.type == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 

@@ -1,14 +1,25 @@
 """The CIFAR form of ResNet, with a linear or a cosine head."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ...theory.core.errors import InputError
 from .heads import NormedLinear
 
-__all__ = ["CifarResNet"]
+__all__ = ["CifarResNet", "seeded"]
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed the CPU's generator, from which layers draw their start, and put it back; leave those of other devices."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 class CifarResNet(nn.Module):

@@ -60,7 +60,8 @@ class BestExponent:
         errors: of each seed, shape (S, E).
         parabola: coefficients of the least-squares parabola through all runs, highest power first.
         least: exponent of its least value in the range tried.
-        low: lower end of the 95 % interval of `least`: residuals of the parabola drawn anew.
+        low: lower end of the 95 % interval of `least`: residuals of the parabola drawn anew. Errors that are no
+            parabola can be least outside of it.
         high: upper end.
     """
 

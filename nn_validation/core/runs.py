@@ -124,7 +124,10 @@ def run_job(
     settings = {"run": job.run.plain(), "data": _describe(job, data)}
     if path.exists():
         record = read_record(path)
-        if {key: record[key] for key in settings} != json.loads(json.dumps(settings)):
+        told = {key: record[key] for key in settings}
+        if job.profile == "balanced":  # it has no ratio
+            told["data"] = told["data"] | {"imbalance_ratio": job.imbalance_ratio}
+        if told != json.loads(json.dumps(settings)):
             raise InputError(f"{path}: is the record of other settings; move it away, or write to another folder")
         return path, record, False
     place, checkpoint, start = pick_device(device), path.with_suffix(".pt"), time.perf_counter()

@@ -70,7 +70,7 @@ def network_outputs(record: dict[str, Any], source: str, weights: Path) -> dict[
     """What the network of a record gives for each split, from its weights and images: see `loop.Outputs`.
 
     Raises:
-        InputError: for other images than those of the record, labels with noise, or weights of another network.
+        InputError: for other images than those of the record, labels with noise, or weights of another run.
     """
     import torch
 
@@ -89,7 +89,9 @@ def network_outputs(record: dict[str, Any], source: str, weights: Path) -> dict[
         raise InputError(f"{source}: are other images than those of the record; name the folder it was trained on")
     settings = record["run"]
     protocol = Protocol(**settings["protocol"] | {"drops": tuple(settings["protocol"]["drops"])})
-    model = load_model(weights, build_model(Run(settings["method"], protocol, settings["seed"]), data))
+    identity = {"run": settings, "digests": data.digests, "counts": record["counts"]}
+    network = build_model(Run(settings["method"], protocol, settings["seed"]), data)
+    model = load_model(weights, identity, protocol.epochs, network)
     splits = {name: getattr(data, name) for name in ("train", "validation", "test")}
     return {name: outputs(model, Batches(split, data, torch.device("cpu"))) for name, split in splits.items()}
 
