@@ -236,9 +236,9 @@ def _rows(folder: str, rule: str, fitted_on: str = "training") -> pd.DataFrame:
 
 def _over_networks(values: pd.Series, folder: str) -> tuple[Interval, str]:
     """The interval over the networks' means over their pairs of classes, and what it rests on."""
-    means = values.groupby("seed").mean()
+    means = np.asarray(values.groupby("seed").mean(), dtype=float)
     pairs = len(values.index.droplevel("seed").unique())
-    return interval(means.to_numpy()), f"{pairs} pairs of classes, {len(means)} networks of {folder}"
+    return interval(means), f"{pairs} pairs of classes, {len(means)} networks of {folder}"
 
 
 def _beyond(folder: str, prediction: str, factor: float, fitted_on: str) -> Sides:
@@ -291,7 +291,7 @@ def network_fresh_scores(folder, prediction="fresh", factor=4.0, fitted_on="trai
     """The mean and spread of the scores of fresh images tell the error of the rare class up to a factor of 4.
 
     On digits the last images of each class are the test images; they are harder than the validation images. On CIFAR-10
-    no factor is needed that two networks could show.
+    no factor is needed that four networks could show.
     """
     return _beyond(folder, prediction, factor, fitted_on)
 

@@ -34,6 +34,7 @@ __all__ = [
     "Interval",
     "MissingRecords",
     "RunSet",
+    "at_noise",
     "fitted_line",
     "index_text",
     "interval",
@@ -265,6 +266,18 @@ def noise_sets(*methods: str, seeds: int = 2) -> dict[str, dict[float, str]]:
         data, profile, protocol = folder.split("/")
         found.setdefault(f"{data}/{profile.partition(_NOISE)[0]}/{protocol}", {})[noise_rate(folder)] = folder
     return {clean: dict(sorted(sets.items())) for clean, sets in found.items() if any(sets)}
+
+
+def at_noise(folder: str, rate: float, *methods: str) -> str:
+    """The set that differs from the one without noise, `folder`, in the rate alone; two seeds of each method.
+
+    Raises:
+        MissingRecords: if there is none.
+    """
+    found = noise_sets(*methods).get(folder, {})
+    if rate not in found:
+        raise MissingRecords(f"no records of {', '.join(methods)} at noise {rate:g} beside {folder!r}; train them")
+    return found[rate]
 
 
 def noisy_sets(*methods: str, seeds: int = 2) -> list[str]:
