@@ -112,9 +112,12 @@ def network_clean(folder, rate=0.0, method="alpha:alpha=3"):
     source=cite("sypherd2022", "abstract: α < 1 is more sensitive to imbalanced classes"),
     formula="test error of the rarer half of the classes: α = 0.8 - CE < 0",
     relation=Relation.LESS,
-    undecided=("digits",),
+    undecided=("digits", "cifar_10"),  # on CIFAR-10 one of two runs blew up in the first epoch
     wrong={"CE is better": {"pair": ("ce", "alpha:alpha=0.8")}},
 )
 def network_rare(folder, pair=("alpha:alpha=0.8", "ce")):
-    """After training on a long tail α = 0.8 errs less on the rare classes than cross-entropy."""
+    """After training on a long tail α = 0.8 errs less on the rare classes than cross-entropy.
+
+    Its gradient has no bound: where the rate is too large for it, it never recovers; see `max_weight` of the loss.
+    """
     return gap(folder, pair, "rare")
