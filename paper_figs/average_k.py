@@ -328,10 +328,10 @@ def networks() -> tuple[Figure, dict[str, pd.DataFrame]]:
         shares *= 100 / shares.sum(axis=1, keepdims=True)
         lower.bar(np.arange(shares.shape[1]), shares.mean(axis=0), color=_AVERAGE["color"], alpha=0.75)
         counts += [(folder, size, share) for size, share in enumerate(shares.mean(axis=0))]
-        upper.set(xlabel="$K$", xticks=sizes, title=set_title(folder), ylim=(0, None))
-        lower.set(xlabel="labels in the set of average-2", xticks=range(shares.shape[1]))
+        upper.set(xlabel="$K$", xticks=sizes, title=set_title(folder).replace(", ", "\n", 1), ylim=(0, None))
+        lower.set(xlabel="labels in a set", xticks=range(0, shares.shape[1], 2))
     axes[0, 0].set_ylabel("test error, %")
-    axes[1, 0].set_ylabel("test images, %")
+    axes[1, 0].set_ylabel("test images under average-2, %")
     handles = [
         Line2D([], [], **{**line, "linestyle": "none"}, label=label)
         for line, label in ((_TOP, "top-$K$"), (_AVERAGE, "average-$K$"))
