@@ -16,6 +16,7 @@ from ..sims.core.files import replace_files
 from ..theory.core.sources import cite
 from .core.evidence import MissingRecords, RunSet, interval, noise_rate, run_set, set_names
 from .core.evidence import main as index
+from .core.realised import ALPHA, CLIP
 
 __all__ = ["PUBLISHED", "main", "render"]
 
@@ -104,7 +105,7 @@ def _section(runs: RunSet) -> str:
     lines = [
         f"\n## {place}{noise}, protocol {protocol}\n",
         f"\nClass counts {', '.join(map(str, runs.counts.counts))}; ResNet-{settings['depth']} of width "
-        f"{settings['width']}, {settings['epochs']} epochs.",
+        f"{settings['width']}, {settings['epochs']} epochs{_precision(runs)}.",
     ]
     lines += [f" Published: {'; '.join(cite(paper) for paper in papers)}." if papers else "", "\n\n"]
     halves = [] if rate or len(set(runs.counts.counts)) == 1 else ["frequent half", "rare half"]
@@ -122,7 +123,27 @@ def _section(runs: RunSet) -> str:
         cells += [f"{runs.values(method, 'last', 'test', 'ece').mean():.3f}"]
         cells += [f"{papers[paper][method]:.2f}" if method in papers[paper] else "" for paper in papers]
         lines.append(f"| {' | '.join(cells)} |\n")
-    return "".join(lines)
+    return "".join([*lines, *_choices(runs)])
+
+
+def _precision(runs: RunSet) -> str:
+    """The precision that records state; records made before they did were computed as the processor could."""
+    said = [record.get("precision") for records in runs.by_method.values() for record in records]
+    stated = [f"{name} in {said.count(name)} of {len(said)} runs" for name in sorted({*said} - {None})]
+    return f"; {', '.join(stated)}" if stated else ""
+
+
+def _choices(runs: RunSet) -> Iterator[str]:
+    """What validation images choose of the losses that have one option, cross-entropy among the candidates."""
+    for sweep, name, loss in ((ALPHA, "α", "α-loss"), (CLIP, "τ", "LogitClip")):
+        tried = sweep.methods(runs)
+        if len(tried) < 2:
+            continue
+        last, selected = (f"{sweep.chosen(runs, which)[0]:g}" for which in ("last", "selected"))
+        choice = last if last == selected else f"{last} at the last epoch, {selected} at the chosen one"
+        values = ", ".join(f"{value:g}" for value in tried)
+        text = f"Validation images choose {name} = {choice} of {values} ({sweep.plain:g}: cross-entropy) for {loss}."
+        yield f"\n{text}\n".replace("inf", "∞")
 
 
 def _percent(values: np.ndarray) -> str:

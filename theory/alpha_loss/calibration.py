@@ -20,6 +20,8 @@ __all__ = [
     "tilted",
 ]
 
+_NEAR_ONE = 0.1
+
 
 def tilted(probabilities: Any, alpha: float) -> np.ndarray:
     """The α-tilted distribution P^α / Σ P^α: what a minimiser of α-loss predicts. Undo it by ``tilted(q, 1 / alpha)``.
@@ -95,9 +97,14 @@ def arimoto_entropy(joint: Any, alpha: float) -> float:
     table = table[table.sum(axis=1) > 0]
     if alpha == np.inf:
         return float(-np.log(table.max(axis=1).sum()))
-    if alpha == 1:
+    if abs(alpha - 1) < _NEAR_ONE:  # the norms from what they are above 1, which is small
         rows = table.sum(axis=1)
-        return float(rows @ minimal_risk(table / rows[:, None], 1.0))
+        p = table / rows[:, None]
+        log_p = np.log(np.where(p > 0, p, 1.0))
+        if alpha == 1:
+            return float(-(rows @ (p * log_p).sum(axis=1)))
+        log_norms = np.log1p((p * np.expm1((alpha - 1) * log_p)).sum(axis=1)) / alpha
+        return float(np.log1p(rows @ np.expm1(log_norms)) * (alpha / (1 - alpha)))
     with np.errstate(divide="ignore"):
         norms = np.asarray(logsumexp(alpha * np.log(table), axis=1)) / alpha
     return float(np.asarray(logsumexp(norms)) * (alpha / (1 - alpha)))

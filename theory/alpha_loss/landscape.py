@@ -251,7 +251,7 @@ def noise_gap_bound(alpha: float, num_classes: int, flip_rate: float) -> float:
     require_in(flip_rate, "flip_rate", 0, 1)
     if flip_rate * num_classes >= num_classes - 1:
         raise InputError(f"flip_rate must be < 1 - 1/K = {1 - 1 / num_classes:.4g}, got {flip_rate}")
-    spread = math.expm1((1 - u) * math.log(num_classes)) / u
+    spread = math.expm1(math.log(num_classes) / alpha) / u
     return flip_rate * spread / (num_classes - 1 - flip_rate * num_classes)
 
 
@@ -272,12 +272,11 @@ def smallest_alpha_for_gap(num_classes: int, flip_rate: float, gap: float) -> fl
     """
     require_positive(gap, "gap")
     require_in(flip_rate, "flip_rate", 1e-12, 1)
-    low, high = 0.0, 1.0  # of u: the bound falls from infinity to 0
-    for _ in range(100):
-        middle = (low + high) / 2
-        larger = noise_gap_bound(1 / (1 - middle), num_classes, flip_rate) > gap
-        low, high = (middle, high) if larger else (low, middle)
-    return 1 / (1 - high) if high < 1 else math.inf
+    low, high = 0.0, 1.0  # of 1/α: the bound rises from 0 to infinity
+    while low < (middle := (low + high) / 2) < high:
+        larger = noise_gap_bound(1 / middle, num_classes, flip_rate) > gap
+        low, high = (low, middle) if larger else (middle, high)
+    return 1 / low if low > 0 else math.inf
 
 
 def _require_radius(radius: float) -> None:

@@ -270,7 +270,7 @@ def infimum_at_infinity(slack=0):
     exhaustive=True,
 )
 def transform(order=a, scale=1):
-    """The calibration function is convex with ψ(0) = 0; its closed forms at α = 1/2, 1 and ∞."""
+    """The calibration function is convex with ψ(0) = 0; its closed forms at α = 1/2 and ∞."""
     first_, second_ = sp.symbols("eta zeta", positive=True)  # η and 1 - η
     norm = (first_**order + second_**order) ** (1 / order)
     along = sp.diff(norm, first_, 2) - 2 * sp.diff(norm, first_, second_) + sp.diff(norm, second_, 2)
@@ -463,19 +463,22 @@ def zero_one_at_infinity(score, alpha=float("inf"), scale=1.0):
     "alpha_loss.soft_zero_one",
     source=cite("sypherd2022", "α = ∞, the soft 0-1 loss"),
     kind=Kind.SYMBOLIC,
-    formula="l^∞ = 1 - p: the error of the randomised rule that draws the label from the prediction",
-    wrong={"the error of a rule that draws twice": {"draws": 2}},
+    formula="l^∞ = 1 - p: the error of the rule that draws the label from the prediction; 1[wrong] <= 2 l^∞",
+    wrong={"the error of a rule that draws twice": {"draws": 2}, "1[wrong] <= l^∞": {"factor": 1}},
     exhaustive=True,
 )
-def soft_zero_one(draws=1):
-    """At α = ∞ the loss is the probability that a label drawn from the prediction is wrong, at most twice the error."""
-    p = 1 / (1 + t)
+def soft_zero_one(draws=1, factor=2):
+    """At α = ∞ the loss is how often a label drawn from the prediction is wrong; the error is at most twice it.
+
+    The most probable label is wrong only where p <= 1/2. The converse fails: at p = 0.6 no error is made.
+    """
+    p, u = 1 / (1 + t), 1  # every p in (0, 1); u at α = ∞
     return (
         Derivation()
-        .equal("loss", 1 - p, 1 - p**draws)
-        .nonnegative(
-            "where the label is right, p >= 1/2, it is at most 1/2", sp.Rational(1, 2) - (1 - (1 + t) / (2 + t))
-        )
+        .equal("loss", (1 - p**u) / u, 1 - p**draws)
+        .nonnegative("an error, p = 1/(2 + t), costs at least 1/factor", factor * (1 - 1 / (2 + t)) - 1)
+        .nonnegative("down to a tie, p = 1/2", sp.Rational(factor, 2) - 1)
+        .positive("any other example costs more than 0", 1 - p)
     )
 
 

@@ -259,7 +259,7 @@ def slqc_algebra(factor=2, spare=1):
     kind=Kind.NUMERIC,
     relation=Relation.AT_MOST,
     atol=1e-9,
-    formula="library radius <= ⟨-∇R_α, θ_0 - θ⟩/||∇R_α|| on a two-dimensional Gaussian risk, 0 only where δ is large",
+    formula="library radius <= ⟨-∇R_α, θ_0 - θ⟩/||∇R_α|| on an empirical risk in two dimensions",
     cases=cases(alpha=[1.0, 1.05, 1.2]),
     wrong={"no degradation": {"kept": True}},
 )
@@ -282,6 +282,32 @@ def slqc_values(alpha, kept=False):
             predicted.append(left)
             true.append(max(float(-after @ (target - theta) / np.linalg.norm(after)), 0.0))
     return predicted, true
+
+
+@claim(
+    "alpha_loss.slqc_value_branch",
+    source=cite("tailbound", "SLQC degrades as α grows, Sypherd et al. (2022): the other branch"),
+    kind=Kind.NUMERIC,
+    relation=Relation.AT_MOST,
+    atol=1e-12,
+    formula="R_α(θ) - R_α(θ_0) <= R_β(θ) - R_β(θ_0) + (L²/2)(1/β - 1/α), 1 <= β <= α, L = log(1 + e^r); 0.98 attained",
+    cases=cases(radius=[0.5, 3.0], start_alpha=[1.0, 2.0]),
+    wrong={"half of it": {"factor": 0.5}, "twice it is attained": {"factor": 2.0}},
+)
+def slqc_value_branch(radius, start_alpha, factor=1.0):
+    """Where θ is within ε of θ_0 at β it is within ε plus the saturation constant at α: once, not for each point.
+
+    The loss falls in α at every score, so that of the two changes one is at most 0.
+    """
+    scores = np.linspace(-radius, radius, 61)
+    ratios = []
+    for alpha in start_alpha * np.array([1.0001, 1.5, 4.0, 1e6]):
+        falls = MarginLoss(start_alpha).value(scores) - MarginLoss(alpha).value(scores)
+        moved = falls - falls[:, None]  # rows: the score of θ, columns: that of θ_0
+        spare = factor * saturation_constants(radius)[0] * (1 / start_alpha - 1 / alpha)
+        ratios.append(float(moved.max() / spare))
+    attained = [-max(ratios)] if start_alpha == 1.0 and radius == 3.0 else []
+    return [*ratios, *attained], [*np.ones(len(ratios)), *([-0.98] * len(attained))]
 
 
 @claim(
