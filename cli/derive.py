@@ -72,8 +72,12 @@ def derive(
     from ..theory.constants import derive as derive_constants
 
     if scores is not None or set_size is not None:
-        if scores is None or set_size is None or source or features is not None:
-            raise InputError("--scores and --set-size go together and take the place of class counts; pass those two")
+        others = (features, noise_rate, test_priors, long_tailed, step, classes, largest, column, label, save)
+        if scores is None or set_size is None or source or snippet or any(option is not None for option in others):
+            raise InputError(
+                "--scores and --set-size go together and take the place of class counts and what is derived from them; "
+                "pass those two, and --json if wanted"
+            )
         _derive_sets(scores, set_size, as_json)
         return
     if features is not None:

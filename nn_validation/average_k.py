@@ -19,6 +19,7 @@ Example:
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from ..theory.average_k.calibration import calibrated_threshold
 from ..theory.average_k.rules import (
@@ -33,7 +34,7 @@ from ..theory.core.errors import InputError
 __all__ = ["AverageK", "SetMetrics", "TopK", "compare_rules", "error_difference", "set_metrics"]
 
 
-class AverageK:
+class AverageK(BaseEstimator):
     """Sets of the labels whose score exceeds one threshold, of mean size K over the inputs.
 
     Ties are exact: all labels above the threshold are in, and of those that equal it as many as fill the budget, drawn
@@ -43,13 +44,22 @@ class AverageK:
         mean_size: K in (0, C], not necessarily an integer; in [1, C] with `nonempty`.
         estimator: fitted, with ``predict_proba``; then `fit` and the others take features. Without it they take scores.
         nonempty: every set holds the first label at least.
-        random_state: seed of the draws among ties; each call of `predict_set` starts from it.
+        random_state: seed of the draws among ties; each call of `predict_set` starts from it, so that one call for each
+            input draws the same way every time. A ``numpy.random.Generator`` goes on from call to call.
+
+    Sets are columns of the scores, with an `estimator` those of its ``classes_``.
     """
 
-    def __init__(self, mean_size: float, *, estimator: Any = None, nonempty: bool = False, random_state: int = 0):
+    def __init__(
+        self,
+        mean_size: float,
+        *,
+        estimator: Any = None,
+        nonempty: bool = False,
+        random_state: int | np.random.Generator = 0,
+    ):
         self.mean_size, self.estimator, self.nonempty = mean_size, estimator, nonempty
         self.random_state = random_state
-        self.threshold_: Threshold | None = None
 
     def fit(self, X, y=None) -> "AverageK":
         """Set the threshold on inputs that the scorer was not trained on. Labels are not needed.
@@ -61,22 +71,23 @@ class AverageK:
         Raises:
             InputError: for scores that are not a finite matrix, or a mean size that does not fit.
         """
-        self.threshold_ = average_k_threshold(_scores(X, self.estimator), self.mean_size, nonempty=self.nonempty)
+        scores = _scores(X, self.estimator)
+        self.threshold_ = average_k_threshold(scores, self.mean_size, nonempty=self.nonempty)
+        self.num_classes_ = scores.shape[1]
         return self
 
     def predict_inclusion(self, X) -> np.ndarray:
         """P(label in the set) over the draws among ties, shape (N, C); its metrics have no noise of those draws."""
-        return np.asarray(
-            average_k_inclusion(_scores(X, self.estimator), self._threshold(), nonempty=self.nonempty), dtype=float
-        )
+        scores, threshold = self._fitted(X)
+        return np.asarray(average_k_inclusion(scores, threshold, nonempty=self.nonempty), dtype=float)
 
     def predict_set(self, X) -> np.ndarray:
         """Draw the sets, bool, shape (N, C).
 
         Raises:
-            InputError: before `fit`, or for scores that are not a finite matrix.
+            InputError: before `fit`, or for scores that are not a finite matrix with as many classes as there.
         """
-        scores, (value, fraction) = _scores(X, self.estimator), self._threshold()
+        scores, (value, fraction) = self._fitted(X)
         rng = np.random.default_rng(self.random_state)
         sets = scores > value
         if self.nonempty:
@@ -87,22 +98,26 @@ class AverageK:
         sets[rows[chosen], labels[chosen]] = True
         return sets
 
-    def _threshold(self) -> Threshold:
-        if self.threshold_ is None:
+    def _fitted(self, X) -> tuple[np.ndarray, Threshold]:
+        """The scores, once they fit, and the threshold."""
+        if not hasattr(self, "threshold_"):
             raise InputError("AverageK has no threshold yet; call fit with the scores of held-out inputs")
-        return self.threshold_
+        scores = _scores(X, self.estimator)
+        if scores.shape[1] != self.num_classes_:
+            raise InputError(f"scores must have the {self.num_classes_} classes of fit, got {scores.shape[1]}")
+        return scores, self.threshold_
 
 
-class TopK:
+class TopK(BaseEstimator):
     """Sets of the K labels with the largest scores of each input, exactly K; among ties at the K-th they are drawn.
 
     Args:
         size: K, an integer in 1 … C.
         estimator: as for `AverageK`.
-        random_state: seed of the draws among ties; each call of `predict_set` starts from it.
+        random_state: as for `AverageK`.
     """
 
-    def __init__(self, size: int, *, estimator: Any = None, random_state: int = 0):
+    def __init__(self, size: int, *, estimator: Any = None, random_state: int | np.random.Generator = 0):
         self.size, self.estimator, self.random_state = size, estimator, random_state
 
     def fit(self, X=None, y=None) -> "TopK":
@@ -147,7 +162,8 @@ def set_metrics(sets, labels) -> SetMetrics:
 
     Args:
         sets: bool or inclusion probabilities, shape (N, C), from `predict_set` or `predict_inclusion`.
-        labels: shape (N,), integers 0 … C - 1.
+        labels: shape (N,), integers 0 … C - 1: columns of the sets. For an estimator's own labels,
+            ``np.searchsorted(estimator.classes_, labels)``.
 
     Raises:
         InputError: for sets that are no probabilities, or labels that do not fit.

@@ -10,18 +10,20 @@ Source:
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
+from ..theory.core.class_counts import ClassCounts
 from .average_k import AverageK, TopK, compare_rules, set_metrics
 from .core.tables import write_table
 
 __all__ = ["SIZES", "main", "set_rows"]
 
 SIZES = (1, 2, 3, 4, 5)
-"""Mean sizes K that are compared."""
+"""Mean sizes K that are compared, as far as there are so many classes."""
 
 
 def set_rows(held_out, logits, labels, sizes: Sequence[int] = SIZES) -> pd.DataFrame:
@@ -60,8 +62,22 @@ def main(arguments: Sequence[str]) -> int:
         arguments,
         kind="sets",
         description=str(__doc__).partition("\n")[0],
-        rows=lambda found, _: set_rows(found["validation"].logits, found["test"].logits, found["test"].labels),
+        rows=_rows,
     )
+
+
+def _rows(found: dict[str, Any], record: dict[str, Any]) -> pd.DataFrame:
+    """`set_rows` of the logits whose softmax is the probability: clipped, or times the scale, as the loss has them."""
+    import torch
+
+    from .methods import method
+
+    objective = method(record["run"]["method"]).objective(ClassCounts(tuple(record["counts"])))
+    held_out, scores = (
+        objective.probability_logits(torch.from_numpy(found[name].logits)).numpy() for name in ("validation", "test")
+    )
+    sizes = [size for size in SIZES if size <= scores.shape[1]]
+    return set_rows(held_out, scores, found["test"].labels, sizes)
 
 
 if __name__ == "__main__":

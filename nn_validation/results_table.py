@@ -129,7 +129,8 @@ def _section(runs: RunSet) -> str:
 def _precision(runs: RunSet) -> str:
     """The precision that records state; records made before they did were computed as the processor could."""
     said = [record.get("precision") for records in runs.by_method.values() for record in records]
-    stated = [f"{name} in {said.count(name)} of {len(said)} runs" for name in sorted({*said} - {None})]
+    known = sorted({name for name in said if name is not None})
+    stated = [f"{name} in {said.count(name)} of {len(said)} runs" for name in known]
     return f"; {', '.join(stated)}" if stated else ""
 
 

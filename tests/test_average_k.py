@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from tailbound.nn_validation.average_k import AverageK, TopK, compare_rules, error_difference, set_metrics
 from tailbound.sims.average_k import PROFILES, draw_profile
@@ -378,7 +379,23 @@ def test_coverage_per_class():
         (lambda: macro_scores(AmbiguityProfile([[1.0, 0.0]])), "every class must occur"),
         (lambda: two_level_errors(0.5, 3, 3), "size must lie in 1 … num_labels - 1"),
         (lambda: two_level_profile(0.5, 4, 3), "num_labels must lie in 1 … num_classes"),
-        (lambda: uniform_errors(4, 5), "size must lie in 1 … num_classes"),
+        (lambda: uniform_errors(4, 5), "size must be an integer in 1 … num_classes"),
+        (lambda: uniform_errors(4, 1.5), "size must be an integer in 1 … num_classes"),
+        (lambda: two_level_errors(1.5, 10, 2), "hard_fraction must lie in"),
+        (lambda: geometric_profile([2.0], 3), r"ratios must lie in \(0, 1\]"),
+        (lambda: regret(AmbiguityProfile([[0.5, 0.5]]), [[0.5, 0.5]], 1, "avg"), "rule must be one of top, average"),
+        (lambda: surrogate_regret(AmbiguityProfile([[0.5, 0.5]]), [[0.5, 0.5]], "mse"), "loss must be one of log"),
+        (lambda: surrogate_regret(AmbiguityProfile([[0.5, 0.5]]), [[1.0, 1.0]], "log"), "scores must sum to 1"),
+        (lambda: regret_factor("mse", 1), "loss must be one of log, brier, ova, got 'mse'"),
+        (lambda: average_k_threshold([[0.5, 0.5], [0.8, 0.2]], 1, [1, 1]), "weights must be >= 0 and sum to 1"),
+        (lambda: average_k_threshold([[0.5, 0.5], [0.8, 0.2]], 1, [2, -1]), "weights must be >= 0 and sum to 1"),
+        (lambda: average_k_threshold([[0.5, 0.5], [0.8, 0.2]], 1, [1.0]), "weights must have one entry"),
+        (lambda: average_k_threshold([[0.5, 0.5]], 1, ["a"]), "weights must be numbers"),
+        (lambda: AverageK("2").fit([[0.5, 0.5]]), r"mean_size must lie in \(0, 2\], .* got '2'"),
+        (lambda: AverageK(1).fit([[0.5, 0.3, 0.2]]).predict_set([[0.5, 0.5]]), "must have the 3 classes of fit, got 2"),
+        (lambda: score_matrix(np.array([[0.5, np.nan]], dtype=object)), "scores must be finite"),
+        (lambda: score_matrix(np.array([[0.5, "a"]], dtype=object)), "scores must be a matrix of numbers"),
+        (lambda: score_matrix([[1j, 0.5]]), "scores must be a matrix of numbers"),
         (lambda: size_deviation(10, 0), "must be finite and > 0"),
         (lambda: size_deviation(10, 5, 2.0), "failure_probability must lie in"),
     ],
@@ -387,6 +404,21 @@ def test_bad_input_is_named_in_one_line(call, message):
     with pytest.raises(InputError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_predictors_are_cloned_and_a_generator_goes_on():
+    assert clone(AverageK(1.5, nonempty=True)).get_params()["mean_size"] == 1.5
+    assert repr(TopK(2)) == "TopK(size=2)"
+    rule = AverageK(1.5, random_state=np.random.default_rng(0)).fit(np.ones((40, 3)))
+    drawn = np.vstack([rule.predict_set(np.ones((1, 3))) for _ in range(400)])
+    assert drawn.sum(axis=1).mean() == pytest.approx(1.5, abs=0.15)
+    assert drawn.mean(axis=0) == pytest.approx(0.5, abs=0.1)
+
+
+def test_crowding_is_the_part_of_inputs_with_sets_larger_than_k():
+    quarter = [[0.5, 0.5, 0.0, 0.0], *[[0.4, 0.2, 0.2, 0.2]] * 3]
+    assert crowding(AmbiguityProfile(quarter), 1) == 0.25
+    assert crowding(AmbiguityProfile([[1.0, 0.0], [1.0, 0.0]]), 1) == 0
 
 
 def test_expected_size_counts_every_label_at_level_0():

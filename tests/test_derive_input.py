@@ -152,6 +152,8 @@ def test_scores_that_do_not_fit_are_refused(tmp_path):
     np.save(scores, np.full((4, 3), 1 / 3))
     assert_rejected(run("derive", "--scores", scores), "--scores and --set-size go together")
     assert_rejected(run("derive", 5, 5, "--scores", scores, "--set-size", 1), "take the place of class counts")
+    for option in (("--snippet",), ("--noise-rate", 0.2), ("--long-tailed", 10)):
+        assert_rejected(run("derive", "--scores", scores, "--set-size", 1, *option), "take the place of class counts")
     assert_rejected(run("derive", "--scores", text, "--set-size", 1), str(text), "numpy.save")
     assert_rejected(run("derive", "--scores", tmp_path / "no.npy", "--set-size", 1), "No such file")
     assert_rejected(run("derive", "--scores", scores, "--set-size", 4), "mean_size must lie in (0, 3]", "4")

@@ -105,6 +105,16 @@ def test_both_ends_are_attained_and_meet_at_log_k(norm, num_classes):
             assert high - 1e-4 <= found <= high + 1e-10
 
 
+@pytest.mark.parametrize(("norm", "num_classes", "max_norm"), [(1.15, 3, 8), (1.2, 4, 9), (1.01, 5, 2), (2, 1000, 17)])
+def test_largest_loss_where_the_other_wrong_logits_are_tiny(norm, num_classes, max_norm):
+    ratios = np.exp(-np.concatenate([np.linspace(0, 700, 70_001), [np.inf]]))
+    z = ranges.two_level_logits(ratios if num_classes < 10 else ratios[:2000], max_norm, num_classes, norm=norm)
+    np.testing.assert_allclose(np.linalg.norm(z, norm, axis=1), max_norm, rtol=1e-12)
+    assert ranges.loss_range(max_norm, num_classes, norm=np.float32(norm) if norm == 2 else norm).high == pytest.approx(
+        (logsumexp(z, axis=1) - z[:, 0]).max(), rel=1e-7
+    )
+
+
 def test_contrast_is_the_dual_norm():
     assert ranges.contrast(2, 2) == pytest.approx(np.sqrt(2))
     assert ranges.contrast(7, 1) == 1
@@ -248,6 +258,10 @@ def test_stored_memorisation_depends_on_the_step():
         (lambda: clip.clip_logits(np.ones((1, 2)), 1.0, norm=np.nan), r"norm must lie in \[1, inf\], got nan"),
         (lambda: clip.clipped_cross_entropy(np.ones((1, 2)), np.array([2]), 1.0), r"labels must be integers in 0\.\.1"),
         (lambda: ranges.loss_range(1.0, 1), "num_classes must be a whole number >= 2, got 1"),
+        (lambda: ranges.two_level_logits(0.5, 1.0, 3, norm=1), "norm must lie between 1 and inf here, got 1"),
+        (lambda: ranges.loss_range(1.0, 3, norm=True), r"norm must lie in \[1, inf\], got True"),
+        (lambda: minimiser.clipped_minimiser(np.array([1.0, 0.0]), 501.0), "max_norm must be <= 500"),
+        (lambda: minimiser.risk_gap(np.eye(3), np.eye(2), 1.0), "posteriors must have 2 classes"),
         (lambda: ranges.label_sum_range(1.0, 3, norm=3.0), "norm must be 1, 2 or inf"),
         (lambda: noise.zero_gap_threshold(0.9, 10), "noise_rate must be < 1 - 1/K = 0.9, got 0.9"),
         (lambda: noise.symmetric_transition(1.1, 3), r"noise_rate must lie in \[0, 1\], got 1.1"),

@@ -43,6 +43,20 @@ def test_committed_tables_hold_every_size_of_five_networks():
         assert table.gain.to_numpy() == pytest.approx((table.top_error - table.average_error).to_numpy(), abs=2e-5)
 
 
+def test_a_table_of_clipped_logits_compares_the_clipped_ones():
+    torch = pytest.importorskip("torch")
+    from tailbound.nn_validation.core.loop import Outputs
+    from tailbound.nn_validation.logit_clip import clip_norm
+
+    rng = np.random.default_rng(3)
+    logits, labels = 20 * rng.normal(size=(50, 3)), rng.integers(0, 3, 50)
+    found = {name: Outputs(features=np.zeros((50, 1)), logits=logits, labels=labels) for name in ("validation", "test")}
+    table = network_sets._rows(found, {"run": {"method": "clip:max_norm=1"}, "counts": [5, 3, 2]})
+    clipped = clip_norm(torch.from_numpy(logits), 1.0).numpy()
+    assert table.predicted_gain.tolist() == set_rows(clipped, clipped, labels, (1, 2, 3)).predicted_gain.tolist()
+    assert table.predicted_gain[0] != set_rows(logits, logits, labels, (1,)).predicted_gain[0]
+
+
 def test_a_table_of_a_trained_network(tmp_path, capsys):
     runs = pytest.importorskip("tailbound.nn_validation.core.runs")
     changes = {"epochs": 2, "drops": (), "batch_size": 128}

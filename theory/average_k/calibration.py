@@ -88,7 +88,7 @@ def calibrated_threshold(scores, mean_size: float, *, failure_probability: float
     low, high = mean_size + deviation, mean_size - deviation
     sizes = average_k_inclusion(scores, threshold).sum(axis=1)
     saved = limit = None
-    if mean_size == round(mean_size) and scores.min() >= 0 and np.allclose(scores.sum(axis=1), 1, atol=1e-4):
+    if mean_size == round(mean_size) and _are_probabilities(scores):
         profile = AmbiguityProfile(scores / scores.sum(axis=1, keepdims=True))
         level = average_k_threshold(profile.probabilities, mean_size).value
         saved = float(gain(profile, round(mean_size), level))
@@ -101,6 +101,10 @@ def calibrated_threshold(scores, mean_size: float, *, failure_probability: float
         saved,
         limit,
     )
+
+
+def _are_probabilities(scores: np.ndarray) -> bool:
+    return bool(scores.min() >= 0 and np.allclose(scores.sum(axis=1), 1, atol=1e-4))
 
 
 def threshold_entries(scores, mean_size: float, *, failure_probability: float = 0.05) -> Iterator[Constant]:
@@ -119,12 +123,13 @@ def threshold_entries(scores, mean_size: float, *, failure_probability: float = 
     """
     found = calibrated_threshold(scores, mean_size, failure_probability=failure_probability)
     shape = np.shape(scores)
+    told = "" if _are_probabilities(score_matrix(scores).astype(float)) else "; these rows are none, so no gain is told"
     deviation = size_deviation(shape[1], shape[0], failure_probability)
     yield constant(
         name="average_k.threshold",
         value=float(found.threshold.value),
         formula=f"λ = sup {{t : (1/N) #{{scores >= t}} >= K}}, N = {shape[0]}, K = {mean_size:g}",
-        reason="the price of a label: sets of the labels above it are optimal when the scores are probabilities",
+        reason=f"the price of a label: sets of the labels above it are optimal when the scores are probabilities{told}",
         origin="theorem",
         claim="average_k.optimal_rule",
         low=found.low if np.isfinite(found.low) else None,

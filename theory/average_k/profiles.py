@@ -19,6 +19,8 @@ def geometric_profile(ratios, num_classes: int) -> AmbiguityProfile:
                [0.667, 0.333]])
     """
     require_positive(ratios, "ratios")
+    if np.max(ratios) > 1:
+        raise InputError(f"ratios must lie in (0, 1], got {np.max(ratios)}; the first label is the likeliest")
     eta = np.asarray(ratios, dtype=float)[:, None] ** np.arange(num_classes)
     return AmbiguityProfile(eta / eta.sum(axis=1, keepdims=True))
 
@@ -51,6 +53,7 @@ def two_level_errors(hard_fraction, num_labels: int, size: int) -> Errors:
         >>> two_level_errors(0.5, 10, 2)
         Errors(top=0.4, average=0.35, threshold=0.1)
     """
+    require_in(float(hard_fraction), "hard_fraction", 0, 1)
     if not 1 <= size < num_labels:
         raise InputError(f"size must lie in 1 … num_labels - 1 = {num_labels - 1}, got {size}")
     left = hard_fraction - (size - 1 + hard_fraction) / num_labels
@@ -70,8 +73,8 @@ def uniform_errors(num_classes: int, size: int) -> Errors:
         >>> tuple(round(value, 4) for value in uniform_errors(10, 3))
         (0.3713, 0.3619, 0.1252)
     """
-    if not 1 <= size <= num_classes:
-        raise InputError(f"size must lie in 1 … num_classes = {num_classes}, got {size}")
+    if not (1 <= size <= num_classes and size == int(size)):
+        raise InputError(f"size must be an integer in 1 … num_classes = {num_classes}, got {size}")
     level = 1 - (size / num_classes) ** (1 / (num_classes - 1))
     means = np.cumsum(1 / np.arange(num_classes, 0, -1))[::-1] / num_classes
     return Errors(float(1 - means[:size].sum()), 1 - size * level - (1 - level) * size / num_classes, level)

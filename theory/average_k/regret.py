@@ -1,6 +1,6 @@
 """What estimated probabilities cost: the regret of both plug-in rules, and what a surrogate loss guarantees."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from scipy.special import rel_entr
 
@@ -27,11 +27,8 @@ def regret(profile: AmbiguityProfile, scores, size, rule: Rule) -> Any:
         >>> regret(profile, [[0.4, 0.6], [0.9, 0.1]], 1, "top").round(3)
         np.float64(0.1)
     """
-    scores = score_matrix(scores)
-    if scores.shape != profile.probabilities.shape:
-        raise InputError(
-            f"scores must have the shape of the probabilities {profile.probabilities.shape}, got {scores.shape}"
-        )
+    _require_name(rule, "rule", get_args(Rule))
+    scores = _scores(profile, scores)
 
     def error(values):
         if rule == "top":
@@ -53,7 +50,10 @@ def surrogate_regret(profile: AmbiguityProfile, scores, loss: Loss) -> Any:
         >>> surrogate_regret(AmbiguityProfile([[0.5, 0.5]]), [[0.6, 0.4]], "brier").round(3)
         np.float64(0.02)
     """
-    eta, h = profile.probabilities, score_matrix(scores)
+    _require_name(loss, "loss", get_args(Loss))
+    eta, h = profile.probabilities, _scores(profile, scores)
+    if loss == "log" and abs(h.sum(axis=1) - 1).max() > 1e-9:
+        raise InputError("scores must sum to 1 in each row for the loss 'log'; normalise them, or use 'ova'")
     if loss == "brier":
         return profile.mean((eta - h) ** 2)
     eta, h = eta.astype(float), h.astype(float)
@@ -71,4 +71,19 @@ def regret_factor(loss: Loss, size) -> Any:
         >>> [regret_factor(loss, 3) for loss in ("log", "brier", "ova")]
         [2, 6, 3]
     """
+    _require_name(loss, "loss", get_args(Loss))
     return {"log": 2, "brier": 2 * size, "ova": size}[loss]
+
+
+def _require_name(value: str, what: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InputError(f"{what} must be one of {', '.join(known)}, got {value!r}")
+
+
+def _scores(profile: AmbiguityProfile, scores: Any) -> Any:
+    scores = score_matrix(scores)
+    if scores.shape != profile.probabilities.shape:
+        raise InputError(
+            f"scores must have the shape of the probabilities {profile.probabilities.shape}, got {scores.shape}"
+        )
+    return scores

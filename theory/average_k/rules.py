@@ -7,6 +7,7 @@ label k is in its set; G(t) = E #{k : η_k(X) >= t}; λ_K = sup {t : G(t) >= K}.
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
+from numbers import Rational, Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,17 +59,9 @@ class AmbiguityProfile:
         weights = self.weights
         if weights is None:
             weights = [Fraction(1, len(eta)) if eta.dtype == object else 1 / len(eta)] * len(eta)
-        weights = _numbers(weights)
-        if weights.shape != eta.shape[:1]:
-            raise InputError(f"weights must have one entry for each of {len(eta)} inputs, got shape {weights.shape}")
-        for name, array, sums in (("probabilities", eta, eta.sum(axis=1)), ("weights", weights, weights.sum())):
-            least, off = array.min(), np.max(np.abs(sums - 1))
-            if least < 0 or off > (0 if array.dtype == object else 1e-9):
-                raise InputError(
-                    f"{name} must be >= 0 and sum to 1, got {least} and a sum off by {off}; normalise them"
-                )
+        _require_distributions(eta, "probabilities")
         object.__setattr__(self, "probabilities", eta)
-        object.__setattr__(self, "weights", weights)
+        object.__setattr__(self, "weights", _input_weights(weights, len(eta)))
 
     @property
     def ranked(self) -> np.ndarray:
@@ -114,7 +107,8 @@ def average_k_threshold(scores, mean_size, weights=None, *, nonempty: bool = Fal
         nonempty: every set holds the input's first label; then K >= 1 and the others share what is left.
 
     Raises:
-        InputError: for scores that are not a finite matrix, or a budget outside (0, C], or below 1 with `nonempty`.
+        InputError: for scores that are not a finite matrix, weights that are no distribution over the inputs, or a
+            budget outside (0, C], or below 1 with `nonempty`.
 
     Source:
         Lorieul et al. (2021), the average-K rule; ties and `nonempty` derived here.
@@ -125,9 +119,9 @@ def average_k_threshold(scores, mean_size, weights=None, *, nonempty: bool = Fal
     """
     scores = score_matrix(scores)
     least, largest = int(nonempty), scores.shape[1]
-    if not (0 < mean_size <= largest and mean_size >= least):
+    if not (_is_number(mean_size) and 0 < mean_size <= largest and mean_size >= least):
         allowed = f"[1, {largest}]" if nonempty else f"(0, {largest}]"
-        raise InputError(f"mean_size must lie in {allowed}, the number of classes, got {mean_size}")
+        raise InputError(f"mean_size must lie in {allowed}, the number of classes, got {mean_size!r}")
     if nonempty:
         scores, mean_size = np.sort(scores, axis=1)[:, :-1], mean_size - 1
     flat, exact = scores.ravel(), scores.dtype == object
@@ -136,7 +130,7 @@ def average_k_threshold(scores, mean_size, weights=None, *, nonempty: bool = Fal
         reached = min(max(1, ceil(budget if exact else budget * (1 - _SNAP))), flat.size)
         value = (np.sort(flat) if exact else np.partition(flat, -reached))[-reached]
     else:
-        masses, budget = np.repeat(_numbers(weights), scores.shape[1]), mean_size
+        masses, budget = np.repeat(_input_weights(weights, len(scores)), scores.shape[1]), mean_size
         order = np.argsort(-flat, kind="stable")
         enough = np.cumsum(masses[order]) >= (budget if exact else budget * (1 - _SNAP))
         value = flat[order[int(np.argmax(enough)) if enough.any() else -1]]
@@ -252,8 +246,8 @@ def crowding(profile: AmbiguityProfile, size: int) -> Any:
     At the threshold 0 they stay out: a label of probability 0 gains nothing.
 
     Example:
-        >>> crowding(AmbiguityProfile([[0.5, 0.5, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25]]), 1)
-        np.float64(0.5)
+        >>> crowding(AmbiguityProfile([[0.5, 0.5, 0.0, 0.0], *[[0.4, 0.2, 0.2, 0.2]] * 3]), 1)
+        np.float64(0.25)
     """
     eta = profile.probabilities
     threshold = average_k_threshold(eta, size, profile.weights)
@@ -309,9 +303,33 @@ def score_matrix(values, name: str = "scores") -> np.ndarray:
     return array
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real)
+
+
 def _numbers(values) -> np.ndarray:
     array = np.asarray(values)
-    return array if array.dtype == object else array.astype(float)
+    if np.iscomplexobj(array):
+        raise TypeError("complex")
+    exact = array.dtype == object and all(isinstance(each, Rational) for each in array.flat)
+    return array if exact else array.astype(float)
+
+
+def _input_weights(weights, num_inputs: int) -> np.ndarray:
+    try:
+        weights = _numbers(weights)
+    except (TypeError, ValueError):
+        raise InputError(f"weights must be numbers, one for each input, got {weights!r:.60}") from None
+    if weights.shape != (num_inputs,):
+        raise InputError(f"weights must have one entry for each of {num_inputs} inputs, got shape {weights.shape}")
+    _require_distributions(weights, "weights")
+    return weights
+
+
+def _require_distributions(array: np.ndarray, name: str) -> None:
+    least, off = array.min(), np.max(np.abs(array.sum(axis=-1) - 1))
+    if not (least >= 0 and off <= (0 if array.dtype == object else 1e-9)):
+        raise InputError(f"{name} must be >= 0 and sum to 1, got {least} and a sum off by {off}; normalise them")
 
 
 def _require_size(size, num_classes: int) -> int:

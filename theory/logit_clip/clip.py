@@ -1,5 +1,7 @@
 """The clipped logits, the cross-entropy behind them and its gradient; what the released code computes."""
 
+from numbers import Real
+
 import numpy as np
 from scipy.special import softmax
 
@@ -87,7 +89,7 @@ def released_clip(logits: np.ndarray, temperature: float, *, norm: float = 2.0) 
 def require_clip(max_norm: float, norm: float, num_classes: int = 2) -> None:
     """Raise `InputError` unless max_norm > 0, norm in [1, ∞] and num_classes >= 2."""
     require_positive(max_norm, "max_norm")
-    if not (isinstance(norm, int | float) and norm >= 1):
+    if isinstance(norm, bool) or not (isinstance(norm, Real) and norm >= 1):
         raise InputError(f"norm must lie in [1, inf], got {norm!r}")
     if not (isinstance(num_classes, int | np.integer) and num_classes >= 2):
         raise InputError(f"num_classes must be a whole number >= 2, got {num_classes!r}")

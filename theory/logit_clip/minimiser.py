@@ -15,6 +15,8 @@ from .noise import require_transition
 
 __all__ = ["RiskGap", "clipped_minimiser", "risk_gap"]
 
+_LONGEST = 500.0  # e^-500 is a probability, e^-800 is not
+
 
 class RiskGap(NamedTuple):
     """What noise costs on the clean risk, R(f*_η) - R(f*), and on the noisy one, R^η(f*) - R^η(f*_η)."""
@@ -38,7 +40,7 @@ def clipped_minimiser(posterior: np.ndarray, max_norm: float, *, norm: float = 2
         z, shape (K,).
 
     Raises:
-        InputError: for another norm, or if `posterior` is no distribution.
+        InputError: for another norm, if `posterior` is no distribution, or for τ > 500 that still clips, p = 1 or 2.
         NotConverged: if no λ brackets the norm.
 
     Source:
@@ -66,6 +68,8 @@ def clipped_minimiser(posterior: np.ndarray, max_norm: float, *, norm: float = 2
         box = partial(_clipped_to_box, log_q, max_norm)
         ends = np.log(len(q)) - max_norm, np.log(len(q)) + max_norm
         return box(_root(lambda c: float(np.logaddexp.reduce(box(c))) - c, *ends))
+    if max_norm > _LONGEST:
+        raise InputError(f"max_norm must be <= {_LONGEST:g} where a probability is 0 or as small, got {max_norm:g}")
     at = _soft_thresholded if norm == 1 else _shrunk
     largest = float(np.abs(q - 1 / len(q)).max()) if norm == 1 else 2 / max_norm
     log_rate = _root(lambda t: _size(at(q, np.exp(t)), norm) - max_norm, -600.0, np.log(largest))
@@ -89,6 +93,8 @@ def risk_gap(posteriors: np.ndarray, transition: np.ndarray, max_norm: float, *,
     """
     transition = require_transition(transition)
     posteriors = np.atleast_2d(np.asarray(posteriors, dtype=float))
+    if posteriors.shape[1] != len(transition):
+        raise InputError(f"posteriors must have {len(transition)} classes as the transition, got {posteriors.shape}")
     gaps = []
     for clean in posteriors:
         noisy = clean @ transition

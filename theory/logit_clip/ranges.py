@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 
 from ..core.errors import InputError
 from .clip import require_clip
@@ -66,15 +65,16 @@ def loss_range(max_norm: float, num_classes: int, *, norm: float = 2.0) -> Range
     if num_classes == 2 or norm in (1, np.inf):
         return Range(float(low), float(np.log(rivals) + np.logaddexp(-np.log(rivals), max_norm * contrast(2, norm))))
 
-    def negative(ratio):
-        logits = two_level_logits(ratio, max_norm, num_classes, norm=norm)
-        return -(logsumexp(logits, axis=-1) - logits[..., 0])
+    def negative(step):
+        label, first, others = _levels(step, max_norm, num_classes, norm)
+        return -np.logaddexp(0, np.logaddexp(first - label, np.log(num_classes - 2) + others - label))
 
-    grid = np.linspace(0, 1, 201)
+    furthest = 1.01 * max_norm / (norm - 1) + 1  # a stationary ratio is e^(-v (1 - ratio) / (p - 1)), v <= τ
+    grid = np.union1d(np.linspace(0, min(8, furthest), 161), np.linspace(0, furthest, 401))
     k = int(np.argmin(negative(grid)))
-    near: Any = (grid[max(k - 1, 0)], grid[min(k + 1, 200)])
-    found: Any = minimize_scalar(negative, bounds=near, method="bounded", options={"xatol": 1e-12})
-    return Range(float(low), -float(min(found.fun, negative(grid[k]))))
+    near: Any = (grid[max(k - 1, 0)], grid[min(k + 1, len(grid) - 1)])
+    found: Any = minimize_scalar(negative, bounds=near, method="bounded", options={"xatol": 1e-10})
+    return Range(float(low), -float(min(found.fun, negative(grid[k]), negative(np.inf))))
 
 
 def two_level_logits(ratio, max_norm: float, num_classes: int, *, norm: float = 2.0) -> np.ndarray:
@@ -96,11 +96,21 @@ def two_level_logits(ratio, max_norm: float, num_classes: int, *, norm: float = 
         array([-0.894,  0.224,  0.224,  0.224,  0.224])
     """
     require_clip(max_norm, norm, num_classes)
-    ratio = np.asarray(ratio, dtype=float)[..., None]
-    others = np.concatenate([np.ones_like(ratio), np.repeat(ratio, num_classes - 2, axis=-1)], axis=-1)
-    log_label = np.log((others ** (norm - 1)).sum(axis=-1, keepdims=True)) / (norm - 1)  # a, v = 1
-    log_size = np.logaddexp(norm * log_label, np.log((others**norm).sum(axis=-1, keepdims=True))) / norm
-    return max_norm * np.concatenate([-np.exp(log_label - log_size), others * np.exp(-log_size)], axis=-1)
+    if not 1 < norm < np.inf:
+        raise InputError(f"norm must lie between 1 and inf here, got {norm!r}; loss_range has the ends in closed form")
+    with np.errstate(divide="ignore"):
+        label, first, others = _levels(-np.log(np.asarray(ratio, dtype=float)), max_norm, num_classes, norm)
+    return np.stack([label, first, *[others] * (num_classes - 2)], axis=-1)
+
+
+def _levels(step: Any, max_norm: float, num_classes: int, norm: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The label's logit, the larger wrong one and the others, whose ratio is e^(-step): it may be that small."""
+    step = np.asarray(step, dtype=float)
+    rest = np.log(num_classes - 2) if num_classes > 2 else -np.inf
+    log_label = np.logaddexp(0, rest - (norm - 1) * step) / (norm - 1)  # of a, v = 1
+    log_size = np.logaddexp(norm * log_label, np.logaddexp(0, rest - norm * step)) / norm
+    first = max_norm * np.exp(-log_size)
+    return -max_norm * np.exp(log_label - log_size), first, first * np.exp(-step)
 
 
 def probability_range(max_norm: float, num_classes: int, *, norm: float = 2.0) -> Range:

@@ -230,10 +230,14 @@ def gain_bound(limit=QUARTER, factor=1):
     wrong={"at most 1/5": {"limit": Fraction(1, 5)}, "half of b (1 - b)": {"factor": HALF, "number": None}},
 )
 def gain_bound_problems(number, size, limit=QUARTER, factor=1):
-    """The bound holds on exact problems; the extremal profile of 60 classes comes within K / 120 of it."""
+    """The bound holds on exact problems; the extremal profile of 60 classes comes within K / 120 of it.
+
+    b itself is 1/4 where a quarter of the inputs takes the whole budget.
+    """
     profile = _extremal(size, 2, 60) if number is None else numbered_profile(number)
     bound = factor * gain_limit(crowding(profile, size))
-    return [optimal_errors(profile, size).gain, bound], [bound, limit]
+    quarter = crowding(_extremal(size, 4, 60), size)
+    return [optimal_errors(profile, size).gain, bound, quarter, -quarter], [bound, limit, QUARTER, -QUARTER]
 
 
 @claim(

@@ -101,7 +101,7 @@ def plug_in_sharp(share=1):
     source=cite("tailbound", "Pinsker's inequality, for the losses of Lorieul et al. (2021)"),
     kind=Kind.SYMBOLIC,
     formula="kl(η, h) >= ||η - h||_1² / 2; Σ_k kl(η_k, h_k) >= 2 ||η - h||_2²; E|η - h|² is the Brier regret",
-    wrong={"constant 3": {"constant": 3}, "constant 1": {"constant": 1}},
+    wrong={"constant 3": {"constant": 3}},
     exhaustive=True,
     assumptions=("0 < η, h < 1",),
 )

@@ -155,6 +155,7 @@ def ties(max_norm, norm):
         posterior=[EXAMPLE, (0.6, 0.25, 0.15), (0.42, 0.3, 0.18, 0.1), (0.55, 0.2, 0.2, 0.05)], norm=[1.0, 2.0, INF]
     ),
     wrong={"sign for every p": {"stated_norm": INF, "norm": 2.0}, "q for q - 1/K": {"centre": 0.0}},
+    assumptions=("no q_i is 1/K for p = ∞; |q - 1/K| is largest at one class for p = 1",),
 )
 def small_threshold(posterior, norm, stated_norm=None, centre=1.0):
     """Small thresholds keep the top class for p = ∞ only if no other beats 1/K, for p = 1 only if it deviates most."""
@@ -289,7 +290,7 @@ def lipschitz(norm, constant):
     formula="||clip(x) - clip(y)||_p <= 2 ||x - y||_p for every p >= 1",
     relation=Relation.AT_MOST,
     cases=cases(norm=[1.0, 1.2, 2.0, 5.0, INF]),
-    wrong={"1": {"constant": 1.0, "norm": INF}},
+    wrong={"1.95, p = 1": {"constant": 1.95, "norm": 1.0}, "1.95, p = ∞": {"constant": 1.95, "norm": INF}},
 )
 def lipschitz_two(norm, constant=2.0):
     """Clipping is 2-Lipschitz in its own norm, and no better for p = 1 and p = ∞."""

@@ -50,10 +50,9 @@ def symmetric_identity(weight=None):
 def symmetric_bound(numerator=eta):
     """Both risk differences under symmetric noise are at most a multiple of the spread of the sum over labels."""
     # R^η(f*_η) <= R^η(f*) reads (1 - ηK/(K-1)) D + η/(K-1) (S_η - S_0) = -slack, S in [S_min, S_min + ΔS]
-    slack, low, high = sp.symbols(
-        "q u w", nonnegative=True
-    )  # S_η = S_min + u, S_0 = S_min + ΔS - w, η = (K-1)/(K+s)...
-    spread, classes = sp.symbols("DS r", positive=True)  # K = 1 + r classes
+    # S_η = S_min + u, S_0 = S_min + ΔS - w, η = (K-1)/(K+s); the mean of K losses in [m, m + A] is m + A - d at most
+    slack, low, high, short, least = sp.symbols("q u w d m", nonnegative=True)
+    spread, classes, width = sp.symbols("DS r A", positive=True)  # K = 1 + r classes
     rate = classes / (1 + classes + s)  # every η in (0, 1 - 1/K)
     at = {eta: rate, K: 1 + classes}
     factor, share = (1 - eta * K / (K - 1)).subs(at), (eta / (K - 1)).subs(at)
@@ -65,6 +64,10 @@ def symmetric_bound(numerator=eta):
         .positive("the factor of R is positive", sp.factor(factor))
         .nonnegative("the clean gap is no larger than stated", sp.factor(stated - gap))
         .nonnegative("nor the noisy one: R* <= R", sp.factor(share * spread - share * (spread - low - high)))
+        .nonnegative(
+            "ΔS <= K A, as each of the K losses lies in [m, m + A]",
+            sp.expand(K * width - (K * (least + width - short) - K * (least + low))),
+        )
     )
 
 
@@ -275,11 +278,12 @@ def class_dependent_bound(kind, num_classes, noise_rate, max_norm, norm, factor=
 def class_dependent_crude_vacuous(edge=None):
     """In every regime of interest the crude class-dependent bound says less than that the loss is bounded."""
     r = sp.Symbol("r", positive=True)
-    edge = 1 - 1 / (2 + r) if edge is None else edge  # K = 2 + r
+    edge = 1 - 1 / (1 + r) if edge is None else edge  # K = 1 + r
     return (
         Derivation()
-        .equal("K (1 - E η) at the edge", sp.cancel((2 + r) * (1 - edge)), 1)
-        .positive("below it the crude bound exceeds A", sp.factor((2 + r) * (1 - edge / (1 + s)) - 1))
+        .equal("K (1 - E η) at the edge", sp.cancel((1 + r) * (1 - edge)), 1)
+        .positive("below it the crude bound exceeds A", sp.factor((1 + r) * (1 - edge / (1 + s)) - 1))
+        .positive("above it, up to 1, it is below A", sp.factor(1 - (1 + r) * (1 - (edge + s) / (1 + s))))
     )
 
 
@@ -308,7 +312,8 @@ def class_dependent_informative(num_classes, noise_rate, max_norm, norm):
     "logit_clip.class_dependent_threshold",
     source=cite("tailbound", "exact noise tolerance of clipped cross-entropy"),
     kind=Kind.NUMERIC,
-    formula="R(f*_η) - R(f*) = 0 at 0.99 τ*, > 1e-5 at 1.03 τ*: p = 1 any noise, p = ∞ if every η_ij < 1/K",
+    formula="R(f*_η) - R(f*) = 0 at 0.99 τ*, > 1e-5 at 1.03 τ*; τ* > 0 for p = 1 if every η_ii > η_ij and, K > 2, "
+    "η_ii + η_ij > 2/K, for p = ∞ if every η_ij < 1/K",
     relation=Relation.AT_MOST,
     atol=1e-12,
     cases=tuple(
@@ -343,28 +348,60 @@ def class_dependent_threshold_exact(kind, num_classes, noise_rate, norm, symmetr
 
 
 @claim(
+    "logit_clip.one_norm_threshold",
+    source=cite("tailbound", "exact noise tolerance of clipped cross-entropy, p = 1"),
+    kind=Kind.NUMERIC,
+    formula="p = 1: R(f*_η) = R(f*) for some τ > 0 wherever every label stays the most likely, η_ii > η_ij",
+    relation=Relation.AT_MOST,
+    atol=1e-9,
+    cases=cases(kind=["pairs"], num_classes=[3], noise_rate=[0.4], max_norm=[0.3, 0.03]),
+    expected="fails",
+    corrected_by="logit_clip.class_dependent_threshold",
+    right={"num_classes": 10},
+    wrong={"uneven noise of 0.7, K = 4": {"kind": "uneven", "num_classes": 4, "noise_rate": 0.7}},
+)
+def one_norm_threshold(kind, num_classes, noise_rate, max_norm):
+    """Clipping by the 1-norm has a zero-gap threshold under any noise that leaves the labels most likely.
+
+    It needs η_ii + η_ij > 2/K as well: a class that takes no noise is less likely than 1/K, and for few classes the
+    label is not likely enough to outweigh that.
+    """
+    transition = _transition(kind, num_classes, noise_rate)
+    return risk_gap(np.eye(num_classes), transition, max_norm, norm=1).clean, 0.0
+
+
+@claim(
     "logit_clip.pair_noise_threshold",
     source=cite("tailbound", "exact noise tolerance of clipped cross-entropy"),
     kind=Kind.SYMBOLIC,
-    formula="p = 1, pairs exchanged with η < 1/2: τ* = log((1 + (1-2η)(K-1))/(2η)) if K is large enough for it",
-    wrong={"1 - η for 1 - 2η": {"lead": 1 - eta}},
+    formula="p = 1, pairs exchanged with η < 1/2, K >= 4: τ* = log((1 + (1-2η)(K-1))/(2η))",
+    wrong={"1 - η for 1 - 2η": {"lead": lambda rate: 1 - rate}, "K >= 3": {"fewest": 3}},
     exhaustive=True,
     assumptions=(
         "z* = τ e_y minimises iff |q_j - p_j| <= q_y - p_y for every j: the normal cone of the cross-polytope",
     ),
 )
-def pair_noise_threshold(lead=None):
-    """The ball of p = 1 has a corner at the clean minimiser, wide enough for uneven noise: how wide, solved for τ."""
-    E, r = sp.symbols("E r", positive=True)  # e^τ; K = 1 + r
-    total = E + r
-    lead = 1 - 2 * eta if lead is None else lead
-    threshold = (1 + lead * r) / (2 * eta)
-    slack = (1 - eta - E / total) - (eta - 1 / total)  # of the class that takes the noise
+def pair_noise_threshold(lead=lambda rate: 1 - 2 * rate, fewest=4):
+    """The ball of p = 1 has a corner at the clean minimiser, wide enough for uneven noise: how wide, solved for τ.
+
+    Three classes are too few: there a class that takes no noise gives way first, at τ = log((1 - 2η)/η).
+    """
+    E = sp.Symbol("E", positive=True)  # e^τ
+    r = fewest - 1 + sp.Symbol("k", nonnegative=True)  # K = 1 + r
+    rate, total = 1 / (2 + t), E + r  # every η < 1/2
+    threshold = (1 + lead(rate) * r) / (2 * rate)
+    slack = (1 - rate - E / total) - (rate - 1 / total)  # of the class that takes the noise
+    untouched = (1 - rate - E / total) - 1 / total
     return (
         Derivation()
-        .equal("slack q_y - p_y - (q_j - p_j)", slack, (1 + (1 - 2 * eta) * r - 2 * eta * E) / total)
+        .equal("slack q_y - p_y - (q_j - p_j)", slack, (1 + (1 - 2 * rate) * r - 2 * rate * E) / total)
         .equal("it vanishes at the threshold", sp.factor(slack.subs(E, threshold)), 0)
         .positive("and is positive below", sp.factor(sp.cancel(slack * total).subs(E, threshold - s)))
+        .nonnegative("its other side, q_j - p_j >= -(q_y - p_y)", sp.factor(total - E - 1))
+        .nonnegative(
+            "a class that takes no noise has slack left at the threshold, and more below",
+            sp.factor(sp.cancel(untouched * total).subs(E, threshold)),
+        )
     )
 
 
