@@ -95,3 +95,49 @@ def simulated_memorisation_any_step(rate, draws):
     Large steps carry the logits far beyond τ, where gradients fall as 1 / ||z||: clipping acts as an early stop.
     """
     return simulated_memorisation(rate, draws)
+
+
+@claim(
+    "logit_clip.simulated_underfit",
+    source=cite("wei2023", "tuned thresholds, read as an optimum between under-fitting and memorisation"),
+    kind=Kind.SIMULATION,
+    formula="accuracy on new points at τ = 0.01 < that at τ = 1, by 4 standard errors",
+    relation=Relation.GREATER,
+    cases=({"rate": 2.0, "draws": 8}, {"rate": 2000.0, "draws": 8}),
+    expected="fails",
+    corrected_by="logit_clip.simulated_small_threshold",
+    right={"pair": (1.0, UNCLIPPED), "rate": 2.0},
+    wrong={"τ = 0.1": {"pair": (0.1, 1.0)}},
+)
+def simulated_underfit(rate, draws, pair=(0.01, 1.0)):
+    """A linear model with too small a threshold under-fits: accuracy against τ has its best in between.
+
+    It has its worst there: the first step from zero is the rule of the class means, and a tiny τ leaves it nearly that.
+    What under-fits in networks is not the loss of given features.
+    """
+    small, large = _accuracies(rate, draws, pair)
+    return surely(large - small)
+
+
+@claim(
+    "logit_clip.simulated_small_threshold",
+    source=cite("tailbound", "thresholds of Wei et al. (2023) in a linear model"),
+    kind=Kind.SIMULATION,
+    formula="accuracy on new points at τ = 0.01 > that at τ = 1 < that without clipping, small steps, by 4 s.e.",
+    relation=Relation.GREATER,
+    cases=({"rate": 2.0, "draws": 8},),
+    full_cases=({"rate": 2.0, "draws": 40},),
+    wrong={"opposite order": {"order": -1}},
+)
+def simulated_small_threshold(rate, draws, order=1):
+    """With small steps a linear model is worst at a threshold in between, better without, and best at a tiny one."""
+    tiny, middle, none = _accuracies(rate, draws, (0.01, 1.0, UNCLIPPED))
+    return surely(order * (tiny - middle), order * (none - middle))
+
+
+def _accuracies(rate: float, draws: int, max_norms: tuple[float, ...]) -> list[np.ndarray]:
+    rows = drawn(
+        MEMORISATION, draws, noise_rate=0.4, signal_strength=4.0, num_classes=4, num_examples=100, dimension=150,
+        steps=100, rate=rate, max_norms=max_norms,
+    )  # fmt: skip
+    return [matching(rows, max_norm=max_norm)["accuracy"].to_numpy() for max_norm in max_norms]

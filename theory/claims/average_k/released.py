@@ -3,6 +3,8 @@
 from fractions import Fraction
 from math import ceil
 
+import numpy as np
+
 from ...core.claims import Kind, cases, claim
 from ...core.sources import cite
 
@@ -44,6 +46,21 @@ def released_threshold(scores, size):
 def rounded_budget(mean_size, inputs):
     """Filling up to the next whole number of labels keeps the mean size at K. It does only where K N is whole."""
     return Fraction(ceil(mean_size * inputs), inputs), mean_size
+
+
+@claim(
+    "average_k.quantile_rule",
+    source=cite("lorieul2021", "as adapted in public code: quantile of level 1 - K/C, the lower number, membership >"),
+    kind=Kind.EXACT,
+    formula="of N C scores without ties, N K exceed the lower quantile of level 1 - K/C",
+    cases=cases(num_inputs=[1, 7, 10], num_classes=[3, 10], size=[1, 2]),
+    wrong={"the higher number": {"method": "higher"}, "membership >=": {"strict": False}},
+)
+def quantile_rule(num_inputs, num_classes, size, method="lower", strict=True):
+    """That threshold spends the budget exactly. With ties fewer labels exceed it, and some that equal it are drawn."""
+    scores = np.arange(num_inputs * num_classes)
+    level = np.quantile(scores, 1 - size / num_classes, method=method)
+    return int((scores > level if strict else scores >= level).sum()), num_inputs * size
 
 
 @claim(

@@ -221,6 +221,29 @@ def gradient_orthogonal(projected=1):
 
 
 @claim(
+    "logit_clip.value_clip_gradient",
+    source=cite("tailbound", "clipping by value, which Wei et al. (2023) compare with"),
+    kind=Kind.NUMERIC,
+    formula="each logit clipped to [-τ, τ]: the loss has slope 0 in every logit beyond τ",
+    relation=Relation.EQUAL,
+    atol=1e-9,
+    cases=cases(max_norm=[0.5, 2.0]),
+    wrong={"clipping the norm": {"by_value": False}},
+)
+def value_clip_gradient(max_norm, by_value=True):
+    """Clipping by value stops the learning of every saturated logit, of the label's too; clipping the norm does not."""
+    z, labels, h = _logits(), np.arange(len(_logits())) % 5, 1e-6
+
+    def loss(logits):
+        clipped = np.clip(logits, -max_norm, max_norm) if by_value else clip_logits(logits, max_norm)
+        return np.logaddexp.reduce(clipped, axis=1) - clipped[np.arange(len(labels)), labels]
+
+    slopes = np.column_stack([(loss(z + h * e) - loss(z - h * e)) / (2 * h) for e in np.eye(5)])
+    beyond = slopes[np.abs(z) > max_norm + h]
+    return beyond, np.zeros(beyond.size)
+
+
+@claim(
     "logit_clip.norm_never_shrinks",
     source=cite("tailbound", "gradient of the clipped loss of Wei et al. (2023)"),
     kind=Kind.NUMERIC,
