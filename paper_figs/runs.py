@@ -116,7 +116,7 @@ def sweep_panels(sweep: Sweep, name: str) -> tuple[Figure, np.ndarray, pd.DataFr
     columns: dict[str, list[str]] = {}
     for folder in sets_with("ce", among=set_names()):
         data, profile, protocol = folder.split("/")
-        if profile.startswith("balanced") and len(sweep.methods(run_set(folder))) >= 3:
+        if profile.startswith("balanced") and len(sweep.methods(run_set(folder))) >= 2:
             columns.setdefault(
                 f"{_DATA.get(data, data)}{', not augmented' * protocol.endswith('_padding=0')}", []
             ).append(folder)

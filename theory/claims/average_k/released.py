@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from math import ceil
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def rounded_budget(mean_size, inputs):
     cases=cases(num_inputs=[1, 7, 10], num_classes=[3, 10], size=[1, 2]),
     wrong={"the higher number": {"method": "higher"}, "membership >=": {"strict": False}},
 )
-def quantile_rule(num_inputs, num_classes, size, method="lower", strict=True):
+def quantile_rule(num_inputs, num_classes, size, method: Any = "lower", strict=True):
     """That threshold spends the budget exactly. With ties fewer labels exceed it, and some that equal it are drawn."""
     scores = np.arange(num_inputs * num_classes)
     level = np.quantile(scores, 1 - size / num_classes, method=method)
