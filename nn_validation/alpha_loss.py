@@ -23,7 +23,9 @@ class AlphaLoss(Objective):
     Computed from log p, so that α near 1, α = ∞ and p = 0 cost no accuracy. For α < 1, where the loss grows like a
     power of 1/p, it continues linearly in log p from the weight `max_weight` on, so that no gradient overflows, in half
     precision either. The minimiser is the α-tilted posterior: probabilities are the softmax of the logits times `scale`
-    = 1/α (1 at α = ∞, where tilting cannot be undone).
+    = 1/α (1 at α = ∞, where tilting cannot be undone). For α < 1 that holds as long as every tilted probability is
+    above max_weight^(1/u), 1e-4 for α = 1/2 and 0.1 for α = 0.2; below it the outputs are less flat than `scale` undoes
+    and the largest probabilities come out too large. Raise `max_weight` there.
 
     Args:
         class_counts: training counts n_k, or None: the formula needs none.

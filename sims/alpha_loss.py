@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import minimize
 
-from ..theory.alpha_loss.landscape import generalisation_bound, slqc_radius
+from ..theory.alpha_loss.landscape import generalisation_bound, saturation_constants, slqc_radius
 from ..theory.alpha_loss.losses import MarginLoss
 from ..theory.alpha_loss.mixtures import flipped
+from ..theory.core.errors import InputError, require_positive
 from ..theory.core.fixed_point import NotConverged
 from ..theory.vs_loss.mixture import GaussianMixture
 from ..theory.vs_loss.state_evolution import ridge_erm
@@ -75,7 +76,7 @@ def fit_path(
 
     Args:
         features: shape (n, D).
-        labels: +1 or -1, shape (n,).
+        labels: +1 or -1, both present, shape (n,).
         alphas: α in (0, ∞), any order.
         ridge: λ > 0 of the mean loss plus (λ / 2) ||w||².
 
@@ -83,6 +84,7 @@ def fit_path(
         α → w, shape (D,), and b.
 
     Raises:
+        InputError: for other labels, α = ∞ or a ridge that is not > 0.
         NotConverged: if a minimisation leaves a gradient.
 
     Example:
@@ -90,6 +92,10 @@ def fit_path(
         >>> sorted(fitted)
         [1.0, 4.0]
     """
+    require_positive(alphas, "alphas")  # finite, too
+    require_positive(ridge, "ridge")
+    if not set(np.unique(labels)) <= {-1, 1}:
+        raise InputError(f"labels must be +1 or -1, got {np.unique(labels)[:5].tolist()}")
     found = {a: fit_ridge(features, labels, (MarginLoss(a),) * 2, ridge) for a in sorted(alphas) if a <= 1}
     above = [a for a in sorted(alphas) if a > 1]
     if above:
@@ -156,15 +162,19 @@ def draw_limits(
     return rows
 
 
-def draw_slqc_radii(rng, *, dimension, num_examples, start_alpha, alphas, num_points) -> list[dict]:
+def draw_slqc_radii(rng, *, dimension, num_examples, start_alpha, alphas, num_points, degrade=True) -> list[dict]:
     """Draw data in [0, 1]^d and points in a ball; the predicted and the true radius ε/κ at each α, one row each.
+
+    Without `degrade` the prediction is that the radius at `start_alpha` remains.
 
     Columns: ``alpha``; ``violations``, the number of points where the prediction exceeds the true radius; ``points``;
     ``predicted_share`` and ``true_share``, the median over the points of the radius over that at `start_alpha`.
     """
-    features = rng.random((num_examples, dimension))
-    truth = 2 * rng.standard_normal(dimension)
-    labels = np.where(rng.random(num_examples) < 1 / (1 + np.exp(-features @ truth)), 1, -1)
+    labels = np.ones(num_examples)
+    while abs(labels.sum()) == num_examples:  # both classes, so that the log-loss has a minimiser
+        features = rng.random((num_examples, dimension))
+        truth = 2 * rng.standard_normal(dimension)
+        labels = np.where(rng.random(num_examples) < 1 / (1 + np.exp(-features @ truth)), 1, -1)
     signed = features * labels[:, None]
     radius = 2.0
     target = fit_ridge(features, labels, (MarginLoss(1.0),) * 2, 0.05)[0]
@@ -179,7 +189,7 @@ def draw_slqc_radii(rng, *, dimension, num_examples, start_alpha, alphas, num_po
             if start[0] <= 0:
                 continue
             predicted = slqc_radius(
-                alpha, start_alpha, gradient_norm=start[1], start_radius=start[0],
+                alpha if degrade else start_alpha, start_alpha, gradient_norm=start[1], start_radius=start[0],
                 radius=float(np.linalg.norm(theta) * np.sqrt(dimension)), feature_norm=float(np.sqrt(dimension)),
                 parameter_radius=radius,
             )  # fmt: skip
@@ -201,7 +211,8 @@ def _slqc_radius(signed: np.ndarray, theta: np.ndarray, target: np.ndarray, alph
 def draw_generalisation(rng, *, dimension, num_examples, parameter_radius, alphas, num_points) -> list[dict]:
     """Draw data in [0, 1]^d; the largest risk minus empirical risk over points of a ball, beside its bound.
 
-    The risk is that of 10 000 fresh examples. Columns: ``alpha``, ``gap``, ``bound``.
+    The risk is that of 10 000 fresh examples. Columns: ``alpha``; ``gap``, ``bound``; ``distance``, the largest
+    difference of the empirical risk from the risk at α = ∞, and its bound for α >= 1, ``distance_bound`` (NaN below).
     """
     truth = 2 * rng.standard_normal(dimension)
 
@@ -216,13 +227,19 @@ def draw_generalisation(rng, *, dimension, num_examples, parameter_radius, alpha
     shift = fresh.mean(axis=0) - seen.mean(axis=0)
     points = np.vstack([points, parameter_radius * np.outer([1.0, -1.0], shift / np.linalg.norm(shift))])
     margins = seen @ points.T, fresh @ points.T
-    rows = []
+    soft_error = MarginLoss(np.inf).value(margins[1]).mean(axis=0)
+    radius, rows = parameter_radius * np.sqrt(dimension), []
+    known = {"radius": radius, "num_examples": num_examples}
     for alpha in alphas:
         empirical, risk = (MarginLoss(alpha).value(each).mean(axis=0) for each in margins)
-        bound = generalisation_bound(
-            alpha, radius=parameter_radius * np.sqrt(dimension), num_examples=num_examples, failure_probability=0.05
-        )
-        rows.append({"alpha": alpha} | stored({"gap": float((risk - empirical).max()), "bound": bound}))
+        gaps = {
+            "gap": float((risk - empirical).max()),
+            "bound": generalisation_bound(alpha, **known, failure_probability=0.05),
+            "distance": float(np.abs(empirical - soft_error).max()),
+            "distance_bound": saturation_constants(radius)[0] / alpha  # two sides, each with half the probability
+            + generalisation_bound(alpha, **known, failure_probability=0.025) if alpha >= 1 else np.nan,
+        }  # fmt: skip
+        rows.append({"alpha": alpha} | stored(gaps))
     return rows
 
 
@@ -301,5 +318,6 @@ GENERALISATION = Study(
         num_points=[30],
     ),
     repetitions=20,
+    version=2,
     quick={"num_examples": 50},
 )

@@ -46,6 +46,7 @@ from tailbound.theory.alpha_loss.mixtures import (
     population_risk,
 )
 from tailbound.theory.claims import load
+from tailbound.theory.constants import derive
 from tailbound.theory.core.errors import InputError
 from tailbound.theory.core.fixed_point import NotConverged
 from tailbound.theory.vs_loss.mixture import GaussianMixture
@@ -112,6 +113,19 @@ def test_gradient_of_confident_examples_keeps_its_digits():
     assert alpha_gradient([[60.0, 0.0]], [0], 2.0) == pytest.approx(np.array([[-1, 1]]) * np.exp(-60), rel=1e-12)
 
 
+def test_gradient_where_a_probability_underflows():
+    assert alpha_gradient([[800.0, 0, 0]], [1], 0.5) == pytest.approx(np.array([[INF, -INF, 1.0]]))
+    assert alpha_gradient([[800.0, 0, 0]], [1], 2.0) == pytest.approx(np.zeros((1, 3)))
+    masked = alpha_gradient([[1.0, -INF, 0.0], [-INF, 0.0, -INF]], [0, 1], 0.5)
+    assert masked[0] == pytest.approx(np.insert(alpha_gradient([[1.0, 0.0]], [0], 0.5)[0], 1, 0.0))
+    assert masked[1] == pytest.approx(np.zeros(3))
+    assert alpha_gradient([[-INF, 0.0, -INF]], [0], 0.5).tolist() == [[-INF, INF, 0.0]]
+
+
+def test_precision_of_alpha_does_not_matter():
+    assert exponent(np.float16(3)) == exponent(np.float32(3)) == exponent(3) == pytest.approx(2 / 3, rel=1e-15)
+
+
 def test_weights_of_examples():
     assert gradient_weight([0.5, 0.1], 8.0) == pytest.approx([0.5453, 0.1334], abs=1e-4)
     assert initial_weight(10, 1.0) == 1
@@ -132,7 +146,42 @@ def test_alpha_out_of_range(alpha):
         (lambda: alpha_of_log(-0.1, 2.0, max_weight=0.5), "max_weight must be > 1"),
         (lambda: alpha_softmax_loss([1.0], [0], 2.0), "must agree"),
         (lambda: alpha_softmax_loss([[1.0, 2.0]], [2], 2.0), r"labels must be integers in 0..1, got \[2\]"),
-        (lambda: initial_weight(1, 2.0), "num_classes must be >= 2"),
+        (lambda: initial_weight(1, 2.0), "num_classes must be a whole number >= 2, got 1"),
+        (lambda: gradient_weight([0.5, 1.5], 2.0), r"probability must lie in \[0, 1\], got \[1.5\]"),
+        (lambda: alpha_softmax_loss([[1.0, np.nan]], [0], 2.0), r"logits must be finite, .* got \[nan\]"),
+        (lambda: alpha_gradient([[1.0, INF]], [0], 2.0), r"logits must be finite, .* got \[inf\]"),
+        (lambda: alpha_gradient([[-INF, -INF]], [0], 2.0), r"logits must be finite, .* got a row of -inf"),
+        (lambda: optimal_logit(1.2, 2.0), r"posterior must lie in \[0, 1\], got \[1.2\]"),
+        (lambda: exponent(1e-310), "1e-300 at least, got 1e-310"),
+        (lambda: descent_steps(1e-200, 1.0, 1.0), "beyond any budget; raise excess above 1e-200"),
+        (lambda: descent_steps(1e-9, 1.0, 1.0), "the bound is 1e.18 steps"),
+        (lambda: largest_alpha(2.5, 0.5), "num_classes must be a whole number >= 2, got 2.5"),
+        (lambda: noise_gap_bound(2.0, float("nan"), 0.2), "num_classes must be a whole number >= 2, got nan"),
+        (lambda: noise_gap_bound(2.0, "3", 0.2), "num_classes must be a whole number >= 2, got '3'"),
+        (lambda: derive([500, 100], noise_rate="0.1"), "noise_rate must be > 0 and < 1 - 1/K = 0.5, got '0.1'"),
+        (
+            lambda: population_risk([1.0], [1.0], [[1.0]], 2.0, flip_rate=1.5),
+            r"flip_rate must lie in \[0, 1\], got 1.5",
+        ),
+        (
+            lambda: gaussian_minimiser([1.0, 0.0], [[1.0, 2.0], [2.0, 1.0]], 2.0),
+            "positive definite, got a least eigenvalue -1",
+        ),
+        (
+            lambda: gaussian_minimiser([1.0, 0.0], [[1.0, 0.5], [0.0, 1.0]], 2.0),
+            "symmetric and positive definite, got one that differs",
+        ),
+        (lambda: gaussian_minimiser([1.0], [[1.0, 0.0], [0.0, 1.0]], 2.0), r"must agree, got \(1,\) and \(2, 2\)"),
+        (lambda: gaussian_minimiser([np.nan], [[1.0]], 2.0), "must be finite, got NaN"),
+        (lambda: population_gradient([1.0, 0.0], [1.0], [[1.0]], 2.0), "theta and mean must have one shape"),
+        (lambda: normalised_descent([0.0], [1.0], [[1.0]], 2.0, step=0.0, within=0.1), "step must be finite and > 0"),
+        (
+            lambda: normalised_descent([0.0], [1.0], [[1.0]], 2.0, step=1.0, within=np.nan),
+            "within must be finite and > 0",
+        ),
+        (lambda: fit_path(np.eye(2), np.array([1, 0]), [2.0], ridge=0.1), r"labels must be \+1 or -1, got \[0, 1\]"),
+        (lambda: fit_path(np.eye(2), np.array([1, -1]), [INF], ridge=0.1), "alphas must be finite and > 0"),
+        (lambda: fit_path(np.eye(2), np.array([1, -1]), [2.0], ridge=-0.1), "ridge must be finite and > 0"),
         (lambda: MarginLoss(2.0).prox(np.zeros(1), 1.0), "needs a convex loss"),
         (lambda: tilted([0.5, 0.6], 2.0), "sum to 1"),
         (lambda: arimoto_entropy([[0.5, 0.6]], 2.0), "table of probabilities"),
@@ -143,11 +192,11 @@ def test_alpha_out_of_range(alpha):
         (lambda: lipschitz_constant(1.0, 0.0), "radius must be > 0"),
         (lambda: noise_gap_bound(1.0, 10, 0.2), "alpha must be > 1"),
         (lambda: noise_gap_bound(2.0, 10, 0.9), "flip_rate must be < 1 - 1/K"),
-        (lambda: noise_gap_bound(2.0, 1, 0.2), "num_classes must be >= 2"),
+        (lambda: noise_gap_bound(2.0, 1, 0.2), "num_classes must be a whole number >= 2"),
         (lambda: flipped(GaussianMixture((0.5, 0.5), ((1.0, 0.0), (0.0, 1.0))), 0.1), "must have signs"),
         (lambda: flipped(GaussianMixture.antipodal(0.5, 1.0), 1.0), "rates must lie in"),
         (lambda: gaussian_minimiser([1.0], [[1.0]], INF), "alpha must be finite"),
-        (lambda: largest_alpha(1, 0.5), "num_classes must be >= 2"),
+        (lambda: largest_alpha(1, 0.5), "num_classes must be a whole number >= 2"),
         (lambda: largest_alpha(3, 0.0), "first_gradient must lie in"),
     ],
 )
@@ -231,6 +280,34 @@ def test_calibration_function_in_closed_form(alpha, stated):
     assert calibration_function(t, alpha) == pytest.approx(stated(t), abs=1e-12)
 
 
+@pytest.mark.parametrize("alpha", [0.01, 0.5, 0.989, 0.99, 0.9999, 1 + 1e-12, 1.009, 1.02, 3.0, 1e6])
+def test_calibration_function_keeps_its_digits(alpha):
+    """Against the textbook form in 50 digits; at 1e-9 that form has none left in double precision."""
+    mp = pytest.importorskip("mpmath")
+    with mp.workdps(50):
+        a = mp.mpf(alpha)
+        for t in (1e-9, 1e-3, 0.3, 0.9, 1 - 1e-9, 1.0):
+            norm = (((1 + mp.mpf(t)) / 2) ** a + ((1 - mp.mpf(t)) / 2) ** a) ** (1 / a)
+            stated = float(a / (a - 1) * (norm - 2 ** (1 / a - 1)))
+            assert calibration_function(t, alpha) == pytest.approx(stated, rel=1e-12)
+
+
+def test_calibration_beyond_the_largest_number():
+    assert calibration_function([0.0, 0.5], 1e-4).tolist() == [0.0, INF]
+    assert calibration_curvature(1e-4) == calibration_curvature(1e-300) == INF
+    assert calibration_curvature(1 / 1030) == pytest.approx(2.0**1000 * (2.0**28 / 1030), rel=1e-9)  # 2^1030 overflows
+
+
+def test_minimal_risk_of_a_peaked_distribution():
+    mp = pytest.importorskip("mpmath")
+    peaked = [1 - 2**-40, 2**-40]
+    with mp.workdps(50):
+        a = mp.mpf(1.0999)
+        stated = float(a / (a - 1) * (1 - sum(mp.mpf(p) ** a for p in peaked) ** (1 / a)))
+    assert minimal_risk(peaked, 1.0999) == pytest.approx(stated, rel=1e-12)
+    assert minimal_risk([peaked, peaked[::-1]], 1.0999) == pytest.approx([stated] * 2, rel=1e-12)
+
+
 # Landscape
 
 
@@ -304,6 +381,22 @@ def test_population_gradient_by_differences(alpha, flip_rate):
 def test_descent_that_cannot_arrive():
     with pytest.raises(NotConverged, match="10 steps"):
         normalised_descent([5.0, 5.0], [0.5, 0.2], np.eye(2), 1.0, step=0.1, within=0.1, max_steps=10)
+
+
+def test_descent_where_the_gradient_vanishes():
+    with pytest.raises(NotConverged, match="gradient is 0; start nearer"):
+        normalised_descent([-3000.0, -1000.0], [0.5, 0.25], np.eye(2) * 1e-4, 2.0, step=0.05, within=0.2)
+
+
+def test_stationary_points_of_another_loss_leave_the_line():
+    """Where neither of the two means is of one sign the argument fails: l = z³/3 - z, l' = z² - 1, l'' = 2 z."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(20)
+    z = nodes  # of N(⟨θ, μ⟩, θ'θ) at θ = (0, 1), μ = (1, 0)
+    assert weights @ (z**2 - 1) == pytest.approx(0, abs=1e-12)
+    assert weights @ (2 * z) == pytest.approx(0, abs=1e-12)
+    for alpha, rate in ((0.5, 0.0), (1.0, 0.3), (3.0, 0.3), (3.0, 0.7), (INF, 0.4)):
+        gradient = population_gradient([0.0, 1.0], [1.0, 0.0], np.eye(2), alpha, flip_rate=rate)
+        assert np.abs(gradient).max() > 1e-3
 
 
 def test_limit_does_not_see_which_class_is_called_first():
@@ -391,6 +484,15 @@ def test_largest_alpha_keeps_the_first_gradient():
     assert largest_alpha(10, 1.0) == 1
 
 
+@pytest.mark.parametrize("num_classes", [2, 3, 10])
+def test_noise_gap_is_within_its_range_at_every_rate(num_classes):
+    for share in (0.01, 0.5, 0.9, 0.999, 1 - 1e-9):
+        entries = {entry.name: entry for entry in alpha_entries(num_classes, flip_rate=share * (1 - 1 / num_classes))}
+        gap = entries["alpha_loss.noise_gap"]
+        assert gap.low <= gap.value <= gap.high
+    assert gap.value == gap.high  # the bound alone tends to infinity there
+
+
 # In torch: what the battery of `test_losses` does not ask
 
 
@@ -421,6 +523,30 @@ def test_vanishing_probability_has_a_gradient_where_the_textbook_form_has_none()
     AlphaLoss(alpha=2.0)(variable, torch.tensor([0])).backward()
     assert variable.grad.isfinite().all()
     assert variable.grad.abs().max() < 1e-30
+
+
+def test_scale_undoes_the_tilt_only_above_the_largest_weight():
+    torch = pytest.importorskip("torch")
+    from tailbound.nn_validation.alpha_loss import AlphaLoss
+
+    p = torch.tensor([[0.55, *[0.05] * 9]], dtype=torch.float64)
+
+    def restored(**options):
+        loss, z = AlphaLoss(**options).double(), torch.zeros(1, 10, dtype=torch.float64, requires_grad=True)
+        optimiser = torch.optim.LBFGS([z], max_iter=500, tolerance_grad=1e-10, line_search_fn="strong_wolfe")
+
+        def closure():
+            optimiser.zero_grad()
+            value = loss(z, p)
+            value.backward()
+            return value
+
+        optimiser.step(closure)
+        return torch.softmax(loss.probability_logits(z.detach()), -1)[0, 0].item()
+
+    assert restored(alpha=0.5) == pytest.approx(0.55, abs=1e-4)
+    assert restored(alpha=0.2) == pytest.approx(0.616, abs=2e-3)  # 1e4^(1/u) = 0.1: no class is above
+    assert restored(alpha=0.2, max_weight=1e8) == pytest.approx(0.55, abs=1e-3)
 
 
 def test_torch_options():

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from .alpha_loss.constants import alpha_entries
@@ -123,9 +124,11 @@ def derive_sets(scores: Any, mean_size: float, *, failure_probability: float = 0
 def _noisy(num_classes: int, noise_rate: float | None) -> Iterator[Constant]:
     if noise_rate is None:
         return
-    if not 0 < noise_rate < 1 - 1 / num_classes:
+    if not (isinstance(noise_rate, Real) and 0 < noise_rate < 1 - 1 / num_classes):
         limit = f"1 - 1/K = {1 - 1 / num_classes:.4g}"
-        raise InputError(f"noise_rate must be > 0 and < {limit}, got {noise_rate}; leave it out when labels are clean")
+        raise InputError(
+            f"noise_rate must be > 0 and < {limit}, got {noise_rate!r}; leave it out when labels are clean"
+        )
     yield from alpha_entries(num_classes, flip_rate=noise_rate)
     yield from clip_entries(num_classes, noise_rate)
 

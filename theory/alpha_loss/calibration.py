@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 _NEAR_ONE = 0.1
+_NEAR_LOG_LOSS = 0.01
 
 
 def tilted(probabilities: Any, alpha: float) -> np.ndarray:
@@ -71,8 +72,13 @@ def minimal_risk(probabilities: Any, alpha: float) -> np.ndarray:
     if alpha == np.inf:
         return 1 - p.max(axis=-1)
     q = tilted(p, alpha)
+    first = np.arange(p.shape[-1]) == q.argmax(axis=-1)[..., None]
+    others = np.where(first, 0.0, q).sum(axis=-1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
-        terms = np.where(p > 0, p * alpha_of_log(np.minimum(np.log(q), 0.0), alpha), 0.0)
+        log_q = np.where(
+            first & (others < 0.5), np.log1p(-np.minimum(others, 0.5)), np.log(q)
+        )  # near 1 from what is left
+        terms = np.where(p > 0, p * alpha_of_log(np.minimum(log_q, 0.0), alpha), 0.0)
     return terms.sum(axis=-1)
 
 
@@ -114,11 +120,11 @@ def optimal_logit(posterior: Any, alpha: float) -> np.ndarray:
     """The score that minimises the conditional risk, f*(η) = α log(η / (1 - η)), α < ∞.
 
     Args:
-        posterior: η in (0, 1), any shape.
+        posterior: η in [0, 1], any shape; -∞ at 0 and ∞ at 1.
         alpha: α in (0, ∞); at ∞ no finite score attains the infimum.
 
     Raises:
-        InputError: for α = ∞.
+        InputError: for α = ∞, or a posterior outside [0, 1].
 
     Source:
         Derived here; claim ``alpha_loss.optimal_logit``.
@@ -130,7 +136,7 @@ def optimal_logit(posterior: Any, alpha: float) -> np.ndarray:
     require_alpha(alpha)
     if alpha == np.inf:
         raise InputError("alpha must be finite, got inf: its infimum is attained by no finite score")
-    return alpha * logit(np.asarray(posterior, dtype=float))
+    return alpha * logit(_unit(posterior, "posterior"))
 
 
 def calibration_function(excess_error: Any, alpha: float) -> np.ndarray:
@@ -147,11 +153,22 @@ def calibration_function(excess_error: Any, alpha: float) -> np.ndarray:
         >>> calibration_function([0.0, 0.6, 1.0], 0.5).round(6)
         array([0. , 0.2, 1. ])
     """
-    t = np.asarray(excess_error, dtype=float)
-    if not ((t >= 0) & (t <= 1)).all():
-        raise InputError(f"excess_error must lie in [0, 1], got {t[~((t >= 0) & (t <= 1))].ravel()[:3].tolist()}")
-    even = alpha_of_log(np.log(0.5), alpha)
-    return np.maximum(even - minimal_risk(np.stack([(1 + t) / 2, (1 - t) / 2], axis=-1), alpha), 0.0)
+    require_alpha(alpha)
+    t = _unit(excess_error, "excess_error")
+    if alpha == np.inf:
+        return t / 2
+    beyond, score = alpha - 1, np.arctanh(np.minimum(t, np.nextafter(1, 0)))
+    if abs(beyond) < _NEAR_LOG_LOSS:
+        nodes, weights = (each / 2 for each in np.polynomial.legendre.leggauss(5))
+        mean = sum(w * _log_norm_slope(score, 1 + beyond * (x + 0.5)) for x, w in zip(nodes, weights, strict=True))
+        change = alpha * (np.expm1(beyond * mean) / beyond if beyond else mean)
+    else:
+        small = (score * alpha < 1) & (t < 1)
+        start, inside = np.where(small, t, 0.0), np.where(small, score * alpha, 0.0)
+        near = np.log1p(2 * np.sinh(inside / 2) ** 2) / alpha + np.log1p(-(start**2)) / 2
+        far = np.log1p(t) + (np.log1p(((1 - t) / (1 + t)) ** alpha) - np.log(2)) / alpha
+        change = alpha / beyond * np.expm1(np.where(small, near, far))
+    return _times_power_of_two(change, 1 / alpha - 1) + 0.0
 
 
 def calibration_curvature(alpha: float) -> float:
@@ -170,7 +187,31 @@ def calibration_curvature(alpha: float) -> float:
     require_alpha(alpha)
     if alpha == np.inf:
         raise InputError("alpha must be finite, got inf: ψ(t) = t / 2 has no quadratic start")
-    return float(alpha * 2.0 ** (1 / alpha - 2))
+    return float(_times_power_of_two(np.array(alpha, dtype=float), 1 / alpha - 2))
+
+
+def _log_norm_slope(score: np.ndarray, order: float) -> np.ndarray:
+    """d/dβ of log cosh(β s) / β, which is the log of the norm of order β up to what does not depend on β; s >= 0."""
+    small = order * score < 1
+    x = np.where(small, order * score, 0.0)
+    near = score * np.tanh(x) - np.log1p(2 * np.sinh(x / 2) ** 2) / order
+    decay = np.exp(-2 * order * score)
+    far = (np.log(2) - np.log1p(decay)) / order - 2 * score * decay / (1 + decay)
+    return np.where(small, near, far) / order
+
+
+def _times_power_of_two(values: Any, power: float) -> np.ndarray:
+    """values · 2^power, infinite only where the product is."""
+    whole = int(min(np.floor(power), 5000))
+    with np.errstate(over="ignore"):
+        return np.ldexp(values * 2.0 ** min(power - whole, 1.0), whole)
+
+
+def _unit(values: Any, name: str) -> np.ndarray:
+    t = np.asarray(values, dtype=float)
+    if not ((t >= 0) & (t <= 1)).all():
+        raise InputError(f"{name} must lie in [0, 1], got {t[~((t >= 0) & (t <= 1))].ravel()[:3].tolist()}")
+    return t
 
 
 def _distributions(probabilities: Any) -> np.ndarray:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from ..core.constants import Constant, constant
-from ..core.errors import InputError, require_in
+from ..core.errors import require_classes, require_in
 from .landscape import noise_gap_bound
 from .losses import exponent, initial_weight
 
@@ -30,8 +30,7 @@ def largest_alpha(num_classes: int, first_gradient: float) -> float:
         >>> round(largest_alpha(10, 0.5), 3), largest_alpha(2, 0.5)
         (1.431, inf)
     """
-    if num_classes < 2:
-        raise InputError(f"num_classes must be >= 2, got {num_classes!r}")
+    require_classes(num_classes)
     require_in(first_gradient, "first_gradient", 1e-12, 1)
     u = math.log(1 / first_gradient) / math.log(num_classes)
     return 1 / (1 - u) if u < 1 else math.inf
@@ -68,8 +67,8 @@ def alpha_entries(num_classes: int, *, flip_rate: float | None = None) -> Iterat
     if flip_rate is not None:
         yield constant(
             name="alpha_loss.noise_gap",
-            value=noise_gap_bound(alpha, num_classes, flip_rate),
-            formula="η (α/(α-1)) (K^(1/α) - 1) / (K - 1 - η K)",
+            value=min(noise_gap_bound(alpha, num_classes, flip_rate), 1 / exponent(alpha)),
+            formula="η (α/(α-1)) (K^(1/α) - 1) / (K - 1 - η K), or the largest loss, α/(α - 1), where that is less",
             reason="clean risk lost to uniform flips at rate η is at most this; smallest_alpha_for_gap inverts it",
             origin="theorem",
             claim="alpha_loss.noise_gap_bound",

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from scipy.special import expit
 
-from ..core.errors import InputError, require_in, require_positive
+from ..core.errors import InputError, require_classes, require_in, require_positive
 from .losses import MarginLoss, alpha_of_log, exponent, require_alpha
 
 __all__ = [
@@ -24,6 +24,8 @@ __all__ = [
     "smallest_alpha_for_gap",
     "steepest_probability",
 ]
+
+_MOST_STEPS = 10**15
 
 
 def inflection(alpha: float) -> float:
@@ -186,6 +188,9 @@ def descent_steps(excess: float, slope: float, distance: float) -> int:
             convex function.
         distance: from the start to θ*, > 0.
 
+    Raises:
+        InputError: for a number that is not > 0, or a bound above 10^15 steps.
+
     Source:
         Hazan, Levy and Shalev-Shwartz (2015), arXiv:1507.02030, Theorem 4.1.
 
@@ -195,7 +200,10 @@ def descent_steps(excess: float, slope: float, distance: float) -> int:
     """
     for value, name in ((excess, "excess"), (slope, "slope"), (distance, "distance")):
         require_positive(value, name)
-    return math.ceil(round((slope * distance / excess) ** 2, 9))
+    steps = (slope / excess * distance) ** 2 if slope / excess * distance < 1e150 else math.inf
+    if steps > _MOST_STEPS:
+        raise InputError(f"the bound is {steps:.3g} steps, beyond any budget; raise excess above {excess!r}")
+    return math.ceil(round(steps, 9))
 
 
 def generalisation_bound(alpha: float, *, radius: float, num_examples: int, failure_probability: float = 0.05) -> float:
@@ -246,8 +254,7 @@ def noise_gap_bound(alpha: float, num_classes: int, flip_rate: float) -> float:
     u = exponent(alpha)
     if u <= 0:
         raise InputError(f"alpha must be > 1, got {alpha}: below, the loss of a flipped label has no bound")
-    if num_classes < 2:
-        raise InputError(f"num_classes must be >= 2, got {num_classes!r}")
+    require_classes(num_classes)
     require_in(flip_rate, "flip_rate", 0, 1)
     if flip_rate * num_classes >= num_classes - 1:
         raise InputError(f"flip_rate must be < 1 - 1/K = {1 - 1 / num_classes:.4g}, got {flip_rate}")

@@ -5,9 +5,9 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, log_softmax
+from scipy.special import expit, log_softmax, logsumexp
 
-from ..core.errors import InputError
+from ..core.errors import InputError, require_classes
 from ..core.losses import check_batch
 from ..vs_loss.scalar_losses import solve_prox
 
@@ -23,11 +23,13 @@ __all__ = [
     "require_alpha",
 ]
 
+_LEAST = 1e-300
+
 
 def require_alpha(alpha: float) -> None:
-    """Raise `InputError` unless `alpha` is a number in (0, ∞]."""
-    if isinstance(alpha, bool) or not (isinstance(alpha, Real) and alpha > 0):
-        raise InputError(f"alpha must be a number > 0 or inf, got {alpha!r}; 1 is the log-loss")
+    """Raise `InputError` unless `alpha` is a number in (0, ∞] whose inverse can be computed."""
+    if isinstance(alpha, bool) or not (isinstance(alpha, Real) and alpha >= _LEAST):
+        raise InputError(f"alpha must be a number > 0 or inf, {_LEAST:g} at least, got {alpha!r}; 1 is the log-loss")
 
 
 def exponent(alpha: float) -> float:
@@ -38,7 +40,8 @@ def exponent(alpha: float) -> float:
         (-1.0, 1.0)
     """
     require_alpha(alpha)
-    return float((alpha - 1) / alpha) if alpha < np.inf else 1.0  # the difference first: α near 1 loses no digit
+    alpha = float(alpha)  # whatever precision it comes in
+    return (alpha - 1) / alpha if alpha < np.inf else 1.0  # the difference first: α near 1 loses no digit
 
 
 def alpha_of_log(log_probability: Any, alpha: float, *, max_weight: float = np.inf) -> np.ndarray:
@@ -90,19 +93,19 @@ def alpha_loss(probability: Any, alpha: float) -> np.ndarray:
         >>> alpha_loss([1.0, 0.5, 0.1], float("inf"))
         array([0. , 0.5, 0.9])
     """
-    p = np.asarray(probability, dtype=float)
-    if not ((p >= 0) & (p <= 1)).all():
-        raise InputError(f"probability must lie in [0, 1], got {p[~((p >= 0) & (p <= 1))].ravel()[:3].tolist()}")
     with np.errstate(divide="ignore"):
-        return alpha_of_log(np.log(p), alpha)
+        return alpha_of_log(np.log(_probabilities(probability)), alpha)
 
 
 def gradient_weight(probability: Any, alpha: float) -> np.ndarray:
     """The weight p^(1 - 1/α) that α-loss puts on the cross-entropy gradient of an example.
 
     Args:
-        probability: p in (0, 1] of the true label, any shape.
+        probability: p in [0, 1] of the true label, any shape.
         alpha: α in (0, ∞].
+
+    Raises:
+        InputError: for a probability outside [0, 1] or α outside (0, ∞].
 
     Source:
         Derived here; claim ``alpha_loss.softmax_gradient``.
@@ -111,7 +114,9 @@ def gradient_weight(probability: Any, alpha: float) -> np.ndarray:
         >>> gradient_weight([0.5, 0.1], 8.0).round(2)
         array([0.55, 0.13])
     """
-    return np.asarray(probability, dtype=float) ** exponent(alpha)
+    u = exponent(alpha)
+    with np.errstate(divide="ignore", over="ignore"):  # an infinite weight is the right answer
+        return _probabilities(probability) ** u
 
 
 def initial_weight(num_classes: int, alpha: float) -> float:
@@ -125,8 +130,7 @@ def initial_weight(num_classes: int, alpha: float) -> float:
         >>> round(initial_weight(10, 10 / 3), 3)
         0.2
     """
-    if num_classes < 2:
-        raise InputError(f"num_classes must be >= 2, got {num_classes!r}")
+    require_classes(num_classes)
     return float(gradient_weight(1 / num_classes, alpha))
 
 
@@ -140,19 +144,22 @@ def alpha_softmax_loss(logits: Any, labels: Any, alpha: float, *, max_weight: fl
         max_weight: see `alpha_of_log`.
 
     Raises:
-        InputError: for shapes that do not match, labels outside 0..K-1, or α outside (0, ∞].
+        InputError: for shapes that do not match, labels outside 0..K-1, logits that are NaN or +∞, or α outside (0, ∞].
 
     Example:
         >>> alpha_softmax_loss([[0.0, 0.0], [1000.0, 0.0]], [0, 1], 2.0).round(4)
         array([0.5858, 2.    ])
     """
-    logits, labels = check_batch(logits, labels)
+    logits, labels = _batch(logits, labels)
     log_p = np.minimum(_of_label(log_softmax(logits, axis=1), labels), 0.0)
     return alpha_of_log(log_p, alpha, max_weight=max_weight)
 
 
 def alpha_gradient(logits: Any, labels: Any, alpha: float) -> np.ndarray:
-    """Gradient of `alpha_softmax_loss` in the logits, p_y^(1 - 1/α) (p - e_y), shape (N, K).
+    """Gradient of `alpha_softmax_loss` in the logits, p_y^(1 - 1/α) (p - e_y), shape (N, K), from logarithms.
+
+    Raises:
+        InputError: as `alpha_softmax_loss`.
 
     Source:
         Derived here; claim ``alpha_loss.softmax_gradient``.
@@ -161,14 +168,15 @@ def alpha_gradient(logits: Any, labels: Any, alpha: float) -> np.ndarray:
         >>> alpha_gradient([[0.0, 0.0]], [0], 2.0).round(4)
         array([[-0.3536,  0.3536]])
     """
-    logits, labels = check_batch(logits, labels)
+    u = exponent(alpha)
+    logits, labels = _batch(logits, labels)
     log_p = log_softmax(logits, axis=1)
-    rows = np.arange(len(labels))
-    gradient = np.exp(log_p)
-    others = np.where(np.arange(logits.shape[1]) == labels[:, None], 0.0, gradient)
-    gradient[rows, labels] = -others.sum(axis=1)  # p_y - 1 without cancellation
-    with np.errstate(over="ignore"):
-        return np.exp(exponent(alpha) * log_p[rows, labels])[:, None] * gradient
+    own = np.arange(logits.shape[1]) == labels[:, None]
+    weight = np.multiply(u, _of_label(log_p, labels)) if u else np.zeros(len(labels))
+    log_size = np.where(own, logsumexp(np.where(own, -np.inf, log_p), axis=1, keepdims=True), log_p)
+    with np.errstate(over="ignore", invalid="ignore"):
+        size = np.exp(np.where(np.isneginf(log_size), -np.inf, weight[:, None] + log_size))
+    return np.where(own, -size, size)
 
 
 @dataclass(frozen=True)
@@ -231,6 +239,22 @@ class MarginLoss:
         z = np.asarray(z, dtype=float)
         with np.errstate(over="ignore"):
             return np.exp(-exponent(self.alpha) * np.logaddexp(0, -z) - np.logaddexp(0, z))
+
+
+def _batch(logits: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+    logits, labels = check_batch(logits, labels)
+    bad = np.isnan(logits) | (logits == np.inf)
+    if bad.any() or np.isneginf(logits).all(axis=1).any():
+        shown = logits[bad][:3].tolist() if bad.any() else "a row of -inf"
+        raise InputError(f"logits must be finite, or -inf for some classes of an example, got {shown}")
+    return logits, labels
+
+
+def _probabilities(probability: Any) -> np.ndarray:
+    p = np.asarray(probability, dtype=float)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise InputError(f"probability must lie in [0, 1], got {p[~((p >= 0) & (p <= 1))].ravel()[:3].tolist()}")
+    return p
 
 
 def _of_label(values: np.ndarray, labels: np.ndarray) -> np.ndarray:

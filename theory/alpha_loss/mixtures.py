@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import InputError, require_in
+from ..core.errors import InputError, require_in, require_positive
 from ..core.fixed_point import NotConverged
 from ..vs_loss.mixture import GaussianMixture
 from ..vs_loss.quadrature import layered_nodes
@@ -55,6 +55,9 @@ def gaussian_minimiser(mean: Any, covariance: Any, alpha: float) -> np.ndarray:
         covariance: Σ, positive definite, shape (d, d).
         alpha: α in (0, ∞).
 
+    Raises:
+        InputError: for α = ∞, shapes that do not match, or a covariance that is not symmetric and positive definite.
+
     Source:
         Derived here; claim ``alpha_loss.gaussian_minimiser``.
 
@@ -65,7 +68,8 @@ def gaussian_minimiser(mean: Any, covariance: Any, alpha: float) -> np.ndarray:
     require_alpha(alpha)
     if alpha == np.inf:
         raise InputError("alpha must be finite, got inf: the risk keeps falling along the Bayes direction")
-    return 2 * alpha * np.linalg.solve(np.asarray(covariance, dtype=float), np.asarray(mean, dtype=float))
+    mean, covariance = _moments(mean, covariance)
+    return 2 * alpha * np.linalg.solve(covariance, mean)
 
 
 def population_risk(theta: Any, mean: Any, covariance: Any, alpha: float, *, flip_rate: float = 0.0) -> float:
@@ -74,9 +78,12 @@ def population_risk(theta: Any, mean: Any, covariance: Any, alpha: float, *, fli
     Args:
         theta: θ, shape (d,).
         mean: μ, shape (d,).
-        covariance: Σ, shape (d, d).
+        covariance: Σ, positive definite, shape (d, d).
         alpha: α in (0, ∞].
         flip_rate: in [0, 1].
+
+    Raises:
+        InputError: as `gaussian_minimiser`, or for a rate outside [0, 1].
 
     Source:
         Derived here; the expectation by panels that are fine where the loss bends.
@@ -85,7 +92,7 @@ def population_risk(theta: Any, mean: Any, covariance: Any, alpha: float, *, fli
         >>> round(population_risk([0.0, 0.0], [1.0, 0.0], np.eye(2), 1.0), 6)
         0.693147
     """
-    z, weights = _scores(theta, mean, covariance)
+    z, weights = _scores(theta, mean, covariance, flip_rate)
     loss = MarginLoss(alpha)
     values = (1 - flip_rate) * loss.value(z) + (flip_rate * loss.value(-z) if flip_rate else 0.0)
     return float(weights @ values)
@@ -94,7 +101,7 @@ def population_risk(theta: Any, mean: Any, covariance: Any, alpha: float, *, fli
 def population_gradient(theta: Any, mean: Any, covariance: Any, alpha: float, *, flip_rate: float = 0.0) -> np.ndarray:
     """Gradient of `population_risk` in θ: E l'(Z) μ + E l''(Z) Σ θ, by Stein's identity; shape (d,).
 
-    For every loss it is a multiple of μ plus a multiple of Σθ: stationary points lie on the line through Σ^(-1) μ.
+    A multiple of μ plus one of Σθ: unless both are 0 a stationary point lies on the line through Σ^(-1) μ.
 
     Source:
         Derived here; claim ``alpha_loss.gaussian_stationary_line``.
@@ -103,7 +110,7 @@ def population_gradient(theta: Any, mean: Any, covariance: Any, alpha: float, *,
         >>> population_gradient([2.0, 0.0], [1.0, 0.0], np.eye(2), 1.0).round(9) + 0.0
         array([0., 0.])
     """
-    z, weights = _scores(theta, mean, covariance)
+    z, weights = _scores(theta, mean, covariance, flip_rate)
     loss = MarginLoss(alpha)
     slope = (1 - flip_rate) * loss.slope(z) - (flip_rate * loss.slope(-z) if flip_rate else 0.0)
     curvature = (1 - flip_rate) * loss.curvature(z) + (flip_rate * loss.curvature(-z) if flip_rate else 0.0)
@@ -119,42 +126,64 @@ def normalised_descent(
     Args:
         start: first θ, shape (d,).
         mean: μ, shape (d,).
-        covariance: Σ, shape (d, d).
+        covariance: Σ, positive definite, shape (d, d).
         alpha: α in (0, ∞).
-        step: length of every step.
-        within: distance to the minimiser at which it ends.
+        step: length of every step, > 0.
+        within: distance to the minimiser at which it ends, > 0.
         max_steps: budget.
 
     Returns:
         Every θ visited, shape (steps + 1, d).
 
     Raises:
-        NotConverged: if the budget is spent.
+        NotConverged: if the budget is spent, or the gradient vanishes on the way, as it does far out for large α.
 
     Example:
         >>> path = normalised_descent([-1.0, 1.0], [0.5, 0.25], np.eye(2), 1.0, step=0.1, within=0.1)
         >>> len(path) - 1
         20
     """
+    require_positive(step, "step")
+    require_positive(within, "within")
     goal = gaussian_minimiser(mean, covariance, alpha)
     theta = np.asarray(start, dtype=float)
     path = [theta]
-    while np.linalg.norm(theta - goal) > within:
+    while not np.linalg.norm(theta - goal) <= within:
         if len(path) > max_steps:
             raise NotConverged(
                 f"{max_steps} steps of {step:g} end {np.linalg.norm(theta - goal):.3g} from the minimiser; raise "
                 "max_steps, or within above the step"
             )
         gradient = population_gradient(theta, mean, covariance, alpha)
-        theta = theta - step * gradient / np.linalg.norm(gradient)
+        size = float(np.linalg.norm(gradient))
+        if not 0 < size < np.inf:
+            raise NotConverged(f"after {len(path) - 1} steps, at {theta}, the gradient is {size:g}; start nearer")
+        theta = theta - step * gradient / size
         path.append(theta)
     return np.array(path)
 
 
-def _scores(theta: Any, mean: Any, covariance: Any) -> tuple[np.ndarray, np.ndarray]:
+def _moments(mean: Any, covariance: Any) -> tuple[np.ndarray, np.ndarray]:
+    mean, covariance = np.asarray(mean, dtype=float), np.asarray(covariance, dtype=float)
+    if mean.ndim != 1 or covariance.shape != 2 * mean.shape:
+        raise InputError(f"mean (d,) and covariance (d, d) must agree, got {mean.shape} and {covariance.shape}")
+    if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+        raise InputError("mean and covariance must be finite, got NaN or infinity")
+    even = np.allclose(covariance, covariance.T, rtol=1e-9, atol=0)
+    least = float(np.linalg.eigvalsh(covariance)[0])
+    if not (even and least > 0):
+        found = f"a least eigenvalue {least:g}" if even else "one that differs from its transpose"
+        raise InputError(f"covariance must be symmetric and positive definite, got {found}")
+    return mean, covariance
+
+
+def _scores(theta: Any, mean: Any, covariance: Any, flip_rate: float) -> tuple[np.ndarray, np.ndarray]:
     """Nodes of Z = ⟨θ, x⟩ given y = 1, and their weights."""
-    theta, mean = np.asarray(theta, dtype=float), np.asarray(mean, dtype=float)
-    centre, spread = float(theta @ mean), float(np.sqrt(theta @ np.asarray(covariance, dtype=float) @ theta))
+    require_in(flip_rate, "flip_rate", 0, 1)
+    theta, (mean, covariance) = np.asarray(theta, dtype=float), _moments(mean, covariance)
+    if theta.shape != mean.shape:
+        raise InputError(f"theta and mean must have one shape, got {theta.shape} and {mean.shape}")
+    centre, spread = float(theta @ mean), float(np.sqrt(theta @ covariance @ theta))
     scale = max(spread, 1e-300)
     g, weights = layered_nodes([-centre / scale], [1 / scale])
     return centre + spread * g, weights

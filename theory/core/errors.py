@@ -6,11 +6,17 @@ from numbers import Real
 
 import numpy as np
 
-__all__ = ["InputError", "nearest", "require_in", "require_positive"]
+__all__ = ["InputError", "nearest", "require_classes", "require_in", "require_positive"]
 
 
 class InputError(ValueError):
     """The caller's input is at fault; the message is one line: what, the value, the remedy."""
+
+
+def require_classes(num_classes: int) -> None:
+    """Raise `InputError` unless `num_classes` is a whole number >= 2."""
+    if isinstance(num_classes, bool) or not (isinstance(num_classes, int | np.integer) and num_classes >= 2):
+        raise InputError(f"num_classes must be a whole number >= 2, got {num_classes!r}")
 
 
 def require_positive(value, name: str) -> None:

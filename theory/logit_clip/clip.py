@@ -5,7 +5,7 @@ from numbers import Real
 import numpy as np
 from scipy.special import softmax
 
-from ..core.errors import InputError, require_positive
+from ..core.errors import InputError, require_classes, require_positive
 from ..core.losses import check_batch, cross_entropy
 
 __all__ = ["clip_logits", "clipped_cross_entropy", "clipped_gradient", "released_clip", "require_clip"]
@@ -91,8 +91,7 @@ def require_clip(max_norm: float, norm: float, num_classes: int = 2) -> None:
     require_positive(max_norm, "max_norm")
     if isinstance(norm, bool) or not (isinstance(norm, Real) and norm >= 1):
         raise InputError(f"norm must lie in [1, inf], got {norm!r}")
-    if not (isinstance(num_classes, int | np.integer) and num_classes >= 2):
-        raise InputError(f"num_classes must be a whole number >= 2, got {num_classes!r}")
+    require_classes(num_classes)
 
 
 def _norms(logits: np.ndarray, norm: float) -> np.ndarray:

@@ -1,5 +1,5 @@
 """α-loss's statements, by subject."""
 
-from . import calibration, landscape, mixtures, released, shape
+from . import calibration, descent, landscape, mixtures, noise, released, remarks, shape
 
-__all__ = ["calibration", "landscape", "mixtures", "released", "shape"]
+__all__ = ["calibration", "descent", "landscape", "mixtures", "noise", "released", "remarks", "shape"]

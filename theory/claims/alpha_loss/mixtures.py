@@ -21,6 +21,7 @@ from ...vs_loss.mixture import GaussianMixture
 from ...vs_loss.scalar_losses import LogisticLoss
 from ...vs_loss.state_evolution import RidgeERM, ridge_erm
 
+z = sp.Symbol("z", real=True)
 MEAN, COVARIANCE = (0.5, 0.25), ((1.0, 0.3), (0.3, 0.5))
 RIDGES = tuple(10.0 ** (k / 2) for k in range(-8, 1))
 
@@ -29,16 +30,36 @@ RIDGES = tuple(10.0 ** (k / 2) for k in range(-8, 1))
     "alpha_loss.gaussian_stationary_line",
     source=cite("tailbound", "landscape of Sypherd et al. (2022) on a Gaussian mixture"),
     kind=Kind.SYMBOLIC,
-    formula="E l'(Z) W = E l'(Z) μ + E l''(Z) Σθ, Z = ⟨θ, W⟩, W ~ N(μ, Σ), for any loss: stationary θ ∝ Σ^(-1) μ",
-    wrong={"without the covariance": {"factor": 0}, "half of it": {"factor": sp.Rational(1, 2)}},
+    formula="E l'(Z) W = A μ + B Σθ, A = E l'(Z), B = E l''(Z), Z = ⟨θ, W⟩, W ~ N(μ, Σ); where θ ≠ 0, A = 0 leaves "
+    "B > 0: stationary θ ∝ Σ^(-1) μ",
+    wrong={
+        "without the covariance": {"factor": 0},
+        "half of it": {"factor": sp.Rational(1, 2)},
+        "any loss: z³/3 - z has l' of both signs": {"fall": 1 - z**2},
+        "flips that change the sign at 0": {"turn": sp.Integer(1)},
+    },
     exhaustive=True,
-    assumptions=("two dimensions for the regression on Z; losses as mixtures of exponentials for Stein's identity",),
+    assumptions=(
+        "two dimensions for the regression on Z; losses as mixtures of exponentials for Stein's identity",
+        "not both α = ∞ and flips of 1/2, where the risk is constant",
+    ),
 )
-def stationary_line(factor=1):
+def stationary_line(factor=1, fall=None, turn=None):
     """Every stationary point, for every α and with any symmetric label flips, lies on the line of the Bayes rule.
 
-    The part of W that is uncorrelated with Z is independent of it; what is left is Stein's identity for Z.
+    The part of W that is uncorrelated with Z is independent of it; what is left is Stein's identity for Z. Without
+    flips l' < 0, so A < 0. With them l' changes its sign once, from - to +, at z_0 = α log((1-f)/f): if A = 0 then
+    B = E (Z - z_0) l'(Z) / v > 0, and B Σθ = 0 only for θ = 0. So A ≠ 0 and Σθ is a multiple of μ.
     """
+    E, u, f_odds, w = sp.symbols("E u o w", positive=True)  # E = e^(-z), o = (1-f)/f, 1 + w = e^(|z - z_0|/α)
+    s, flip = 1 / (1 + E), 1 / (1 + f_odds)
+    own, other = s**u * (1 - s), (1 - s) ** u * s  # -l'(z), and -l'(-z)
+    second, A, z0 = sp.symbols("EZl A z_0", real=True)  # E Z l'(Z) and E l'(Z)
+
+    def flipped_slope(score_power):  # l_f'(z) over -l'(z), by e^(z/α)
+        return flip * score_power - (1 - flip)
+
+    at_turn = f_odds if turn is None else turn  # e^(z_0/α)
     m, t, s11, s12, s22, a, b = sp.symbols("m t s11 s12 s22 theta1 theta2", real=True)
     v = sp.Symbol("v", positive=True)
     generating = sp.exp(t * m + t**2 * v / 2)  # E e^(tZ)
@@ -51,6 +72,15 @@ def stationary_line(factor=1):
                factor * v * t * generating)
         .equal("W - Σθ (Z - m)/v is uncorrelated with Z", rest[0], 0)
         .equal("in both coordinates", rest[1], 0)
+        .positive("A < 0 without flips", own if fall is None else fall)
+        .equal("-l'(-z) is -l'(z) e^(z/α), 1/α = 1 - u", sp.expand_log(sp.log(other / own), force=True),
+               sp.expand_log(sp.log(E ** (u - 1)), force=True))
+        .positive("with flips l' > 0 beyond z_0", flipped_slope(at_turn * (1 + w)))
+        .equal("at α = ∞ l' is 2f - 1 times itself: of one sign, unless f = 1/2 leaves a constant risk",
+               flipped_slope(1), 2 * flip - 1)
+        .positive("and < 0 before it", -flipped_slope(at_turn / (1 + w)))
+        .equal("where A = 0, B = E (Z - m) l'(Z) / v is E (Z - z_0) l'(Z) / v", ((second - m * A) / v).subs(A, 0),
+               ((second - z0 * A) / v).subs(A, 0))
     )  # fmt: skip
 
 
@@ -209,7 +239,10 @@ def limit(
     wrong={"log-loss of half the scale": {"delta": 0.5}, "another ridge": {"factor": 1.1}},
 )
 def state_evolution(alpha, flip_rate, delta=1.0, factor=1.0):
-    """The α-loss joins the state evolution, and agrees at α = 1 with the closed-form proximal map of the log-loss."""
+    """The α-loss joins the state evolution, and agrees at α = 1 with the closed-form proximal map of the log-loss.
+
+    What the limits at α < 1 say of training is decided by simulation, claim ``alpha_loss.simulated_limits``.
+    """
     known = {"prior": 0.2, "aspect_ratio": 0.5, "ridge": 0.01, "flip_rate": flip_rate}
     found = limit(alpha, **known)
     mixture = flipped(GaussianMixture.antipodal(0.2, 2.0), flip_rate)

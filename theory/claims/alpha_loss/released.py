@@ -52,17 +52,17 @@ def released_log_loss_gap(share=1, weight=None):
     )
 
 
-def _textbook(alpha: float) -> np.float32:
-    """The released code's form in float32, at p = 0.9."""
+def _textbook(alpha: float, probability: float = 0.9) -> np.float32:
+    """The released code's form in float32."""
     one, order = np.float32(1), np.float32(alpha)
-    return order / (order - one) * (one - np.float32(0.9) ** (one - one / order))
+    return order / (order - one) * (one - np.float32(probability) ** (one - one / order))
 
 
-def _stable(alpha: float) -> np.float32:
+def _stable(alpha: float, probability: float = 0.9) -> np.float32:
     """The same with expm1 of the log in float32."""
     u = np.float32(exponent(float(np.float32(alpha))))
-    log_p = np.log(np.float32(0.9))
-    return -log_p if abs(u) < 1e-6 else -np.expm1(u * log_p) / u
+    log_p = np.log(np.float32(probability))
+    return -log_p if u == 0 else -np.expm1(u * log_p) / u
 
 
 @claim(
@@ -89,15 +89,21 @@ def textbook_in_float32(alpha, stable=False):
     source=cite("tailbound", "released code of Sypherd et al. (2022)"),
     kind=Kind.NUMERIC,
     relation=Relation.AT_MOST,
-    formula="-expm1(u log p)/u, or -log p for |u| < 1e-6, errs by less than 1e-6 in float32; the textbook form by 10 %",
-    cases=cases(alpha=[0.5, 0.99, 1.000001, 1.0000001, 2.0]),
-    wrong={"textbook form": {"textbook": True}},
+    formula="-expm1(u log p)/u, or -log p at u = 0, errs by 1.5e-7 (1 + |u log p|) of its value at most in float32, "
+    "p = 0.9, 0.01, 1e-8, 1e-20",
+    cases=cases(alpha=[0.5, 0.99, 1.000001, 1.0000001, 1.0, 2.0, 10.0], probability=[0.9, 0.01, 1e-8, 1e-20]),
+    wrong={"textbook form": {"textbook": True}, "-log p for |u| < 1e-6 already": {"switch": 1e-6}},
 )
-def stable_in_float32(alpha, textbook=False):
-    """With expm1 of the log-probability float32 is accurate at every α."""
-    computed = _textbook(alpha) if textbook else _stable(alpha)
-    exact = alpha_of_log(np.log(float(np.float32(0.9))), float(np.float32(alpha)))
-    return float(abs(computed - exact) / exact), 1e-6
+def stable_in_float32(alpha, probability, textbook=False, switch=0.0):
+    """With expm1 of the log-probability float32 is accurate at every α; only α = 1 needs a form of its own."""
+    u = exponent(float(np.float32(alpha)))
+    log_p = np.log(float(np.float32(probability)))
+    if textbook and alpha != 1:
+        computed = _textbook(alpha, probability)
+    else:
+        computed = np.float32(-log_p) if abs(u) < switch else _stable(alpha, probability)
+    exact = alpha_of_log(log_p, float(np.float32(alpha)))
+    return float(abs(computed - exact) / exact), 1.5e-7 * (1 + abs(u * log_p))
 
 
 @claim(

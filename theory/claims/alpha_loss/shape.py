@@ -7,7 +7,7 @@ import numpy as np
 import sympy as sp
 
 from ...alpha_loss.landscape import inflection, steepest_probability
-from ...alpha_loss.losses import MarginLoss, alpha_gradient, alpha_loss, gradient_weight
+from ...alpha_loss.losses import MarginLoss, alpha_gradient, alpha_loss, gradient_weight, initial_weight
 from ...core.certified import Enclosure, as_ball, precision
 from ...core.claims import Kind, Relation, cases, claim
 from ...core.derivation import Derivation
@@ -140,7 +140,10 @@ def convexity(edge=1 / flat, low=steep):
         .positive("α > 1: it is > 0 above the inflection", bend(flat).subs(E, edge / (1 + t)))
         .equal("0 at it", bend(flat).subs(E, edge), 0)
         .positive("and < 0 below", -bend(flat).subs(E, edge * (1 + t)))
+        .positive("α = ∞: it is > 0 for z > 0", bend(sp.Integer(1)).subs(E, 1 / (1 + t)))
+        .positive("and < 0 for z < 0", -bend(sp.Integer(1)).subs(E, 1 + t))
         .positive("the slope is < 0 throughout", s**flat * (1 - s))
+        .positive("at α = ∞ too", s * (1 - s))
     )
 
 
@@ -200,6 +203,17 @@ def arb_order(alpha: float):
     return as_ball(1) if alpha == float("inf") else (as_ball(float(alpha)) - 1) / as_ball(float(alpha))
 
 
+def ball_loss(z, u):
+    """The loss of a score, on balls."""
+    log_s = -(1 + (-z).exp()).log()
+    return -log_s if u.is_zero() else (1 - (u * log_s).exp()) / u
+
+
+def ball_slope(z, u):
+    """-l' of a score, on balls."""
+    return (-u * (1 + (-z).exp()).log()).exp() / (1 + z.exp())
+
+
 @claim(
     "alpha_loss.softmax_gradient",
     source=cite("tailbound", "gradient of the loss of Sypherd et al. (2022)"),
@@ -227,17 +241,18 @@ def softmax_gradient(power=order):
     kind=Kind.NUMERIC,
     relation=Relation.EQUAL,
     atol=5e-3,
-    formula="at α = 8 the gradient is 0.55 of cross-entropy's at p = 1/2 and 0.13 of it at p = 0.1",
-    cases=({"p": 0.5, "stated": 0.55}, {"p": 0.1, "stated": 0.13}),
+    formula="at α = 8 the gradient is 0.55 of cross-entropy's at p = 1/2, the start for K = 2, and 0.13 for K = 10",
+    cases=({"classes": 2, "stated": 0.55}, {"classes": 10, "stated": 0.13}),
     wrong={"α = 4": {"alpha": 4.0}},
 )
-def gradient_weights(p, stated, alpha=8.0):
-    """A learning rate tuned for the log-loss is too small at large α: finite differences and the library's weight."""
+def gradient_weights(classes, stated, alpha=8.0):
+    """A learning rate tuned for the log-loss is too small at large α: finite differences and the library's weights."""
+    p = 1 / classes
     logits, h = np.array([np.log(p / (1 - p)), 0.0]), 1e-6
     losses = [alpha_loss(1 / (1 + np.exp(-(logits[0] + d))), alpha) for d in (h, -h)]
     measured = -(losses[0] - losses[1]) / (2 * h) / (1 - p)
     by_library = [-alpha_gradient([logits], [0], alpha)[0, 0] / (1 - p), gradient_weight(p, alpha)]
-    return [measured, *by_library], [stated] * 3
+    return [measured, *by_library, initial_weight(classes, alpha)], [stated] * 4
 
 
 @claim(
@@ -263,4 +278,7 @@ def steepest(peak=flat / (1 + flat)):
         .positive("rises before", rate(flat, peak / (1 + t)))
         .positive("falls after, for p between the peak and 1", -rate(flat, (peak + t) / (1 + t)))
         .equal("the peak, in α = 1 + Δ", peak, more / (2 * (1 + more) - 1))
+        .equal("α = ∞: the limit of the peak", sp.limit(peak, more, sp.oo), sp.Rational(1, 2))
+        .positive("rises before", rate(1, 1 / (2 + t)))
+        .positive("falls after", -rate(1, (1 + t) / (2 + t)))
     )
