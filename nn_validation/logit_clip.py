@@ -83,6 +83,7 @@ class LogitClip(nn.Module):
 def clip_norm(logits: Tensor, max_norm: float, *, norm: float = 2.0, axis: int = -1) -> Tensor:
     """Scale vectors along an axis down to p-norm `max_norm`; exact where they are shorter, smooth at zero.
 
+    A class ruled out by -∞ stays ruled out and does not count in the norm.
     Half precision is computed, and returned, in float32. The longest entry is divided out first, so that no power
     overflows.
 
@@ -99,6 +100,8 @@ def clip_norm(logits: Tensor, max_norm: float, *, norm: float = 2.0, axis: int =
                 [0.0000, 0.0000]])
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    ruled_out = logits == -torch.inf
+    logits = logits.masked_fill(ruled_out, 0.0)
     size = logits.abs()
     if norm == float("inf"):
         excess = size.amax(axis, keepdim=True) / max_norm
@@ -109,4 +112,4 @@ def clip_norm(logits: Tensor, max_norm: float, *, norm: float = 2.0, axis: int =
         total = (size / unit).pow(norm).sum(axis, keepdim=True)
         # total > 1 where clipped; zero is taken out before the root, whose derivative there is infinite
         excess = total.where(total > 0.5, 1.0).pow(1 / norm) * (unit / max_norm)
-    return logits / excess.where(excess > 1, 1.0)
+    return (logits / excess.where(excess > 1, 1.0)).masked_fill(ruled_out, -torch.inf)

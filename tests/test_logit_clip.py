@@ -307,6 +307,23 @@ def test_wrapper_of_torch_losses_agrees_with_the_formula(torch, norm):
 
 
 @every_norm
+@pytest.mark.parametrize("scale", [0.1, 10.0])
+def test_minus_infinity_rules_a_class_out(torch, norm, scale):
+    from tailbound.nn_validation.logit_clip import LogitClip
+
+    rest, labels = scale * np.array([[1.0, -2.0, 0.5], [0.3, 0.1, -0.2]]), np.array([2, 1])
+    z = torch.tensor(np.insert(rest, 1, -np.inf, axis=1), requires_grad=True)
+    value = LogitClip(torch.nn.CrossEntropyLoss(reduction="none"), 1.5, norm=norm)(z, torch.tensor([3, 2]))
+    value.sum().backward()
+    np.testing.assert_allclose(value.detach(), clip.clipped_cross_entropy(rest, labels, 1.5, norm=norm), rtol=1e-12)
+    gradient = np.insert(clip.clipped_gradient(rest, labels, 1.5, norm=norm), 1, 0.0, axis=1)
+    np.testing.assert_allclose(z.grad, gradient, atol=1e-12)
+    plain, moved = z.detach().numpy(), np.array([3, 2])
+    np.testing.assert_allclose(clip.clipped_cross_entropy(plain, moved, 1.5, norm=norm), value.detach(), rtol=1e-12)
+    np.testing.assert_allclose(clip.clipped_gradient(plain, moved, 1.5, norm=norm), gradient, atol=1e-12)
+
+
+@every_norm
 def test_wrapper_is_smooth_at_zero_in_every_precision(torch, norm):
     from tailbound.nn_validation.logit_clip import clip_norm
 

@@ -14,6 +14,8 @@ __all__ = ["clip_logits", "clipped_cross_entropy", "clipped_gradient", "released
 def clip_logits(logits: np.ndarray, max_norm: float, *, norm: float = 2.0) -> np.ndarray:
     """Scale each logit vector down to norm `max_norm` where it is longer; the direction stays.
 
+    A class ruled out by -∞ stays ruled out and does not count in the norm.
+
     Args:
         logits: z, shape (..., K).
         max_norm: τ > 0, in logit units.
@@ -33,7 +35,9 @@ def clip_logits(logits: np.ndarray, max_norm: float, *, norm: float = 2.0) -> np
     """
     require_clip(max_norm, norm)
     logits = np.asarray(logits, dtype=float)
-    return logits * _shrinkage(logits, max_norm, norm)
+    ruled_out = np.isneginf(logits)
+    kept = np.where(ruled_out, 0.0, logits)
+    return np.where(ruled_out, -np.inf, kept * _shrinkage(kept, max_norm, norm))
 
 
 def clipped_cross_entropy(logits: np.ndarray, labels: np.ndarray, max_norm: float, *, norm: float = 2.0) -> np.ndarray:
@@ -61,6 +65,7 @@ def clipped_gradient(logits: np.ndarray, labels: np.ndarray, max_norm: float, *,
     logits, labels = check_batch(logits, labels)
     residual = softmax(clip_logits(logits, max_norm, norm=norm), axis=1)
     residual[np.arange(len(labels)), labels] -= 1
+    logits = np.where(np.isneginf(logits), 0.0, logits)  # no part of the norm, and no residual
     shrinkage = _shrinkage(logits, max_norm, norm)
     unit = logits / np.maximum(_norms(logits, norm), np.finfo(float).tiny)
     turned = residual - _norm_gradient(unit, norm) * (unit * residual).sum(axis=1, keepdims=True)
