@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tailbound.sims.alpha_loss import FLIP_ERRORS, draw_errors, fit_path, noisy_mixture
+from tailbound.sims.alpha_loss import (
+    CONTAMINATED_ERRORS,
+    FLIP_ERRORS,
+    draw_errors,
+    draw_generalisation,
+    draw_slqc_radii,
+    fit_path,
+    noisy_mixture,
+)
 from tailbound.sims.vs_loss.erm import fit_ridge
+from tailbound.sims.vs_loss.gaussian import draw_sample
 from tailbound.theory.alpha_loss.calibration import (
     arimoto_entropy,
     calibration_curvature,
@@ -50,6 +59,7 @@ from tailbound.theory.constants import derive
 from tailbound.theory.core.errors import InputError
 from tailbound.theory.core.fixed_point import NotConverged
 from tailbound.theory.vs_loss.mixture import GaussianMixture
+from tailbound.theory.vs_loss.quadrature import layered_nodes
 from tailbound.theory.vs_loss.scalar_losses import LogisticLoss
 from tailbound.theory.vs_loss.state_evolution import ridge_erm
 
@@ -95,6 +105,15 @@ def test_largest_weight_continues_the_loss_linearly():
     assert capped[:3] == pytest.approx(exact[:3], rel=1e-14)
     assert np.diff(capped[2:]) == pytest.approx([10 * np.exp(10.0)] * 2)
     assert alpha_of_log(log_p, 3.0, max_weight=2.0) == pytest.approx(alpha_of_log(log_p, 3.0))
+
+
+def test_largest_weight_of_logits():
+    logits, labels = [[0.0, 30.0], [0.0, 1.0]], [0, 0]
+    log_p = -np.logaddexp(0, [30.0, 1.0])
+    assert alpha_softmax_loss(logits, labels, 0.5, max_weight=1e3) == pytest.approx(
+        alpha_of_log(log_p, 0.5, max_weight=1e3)
+    )
+    assert alpha_softmax_loss(logits, labels, 0.5, max_weight=1e3)[0] < 1e5 < alpha_softmax_loss(logits, labels, 0.5)[0]
 
 
 @steady
@@ -227,6 +246,30 @@ def test_proximal_map_solves_its_equation(alpha, log_step, h):
     assert stiffness == pytest.approx(curvature / (1 + step * curvature), rel=1e-12)
 
 
+@pytest.mark.parametrize("alpha", [0.01, 0.1, 0.5])
+def test_proximal_map_where_the_slope_nearly_overflows(alpha):
+    """Slope finite and curvature infinite on the way: h = -28750.58 at α = 1/2 was such a point."""
+    h = np.append(-np.geomspace(1e5, 1e-3, 400), -28750.580409448772)
+    for step in (0.1, 3.0):
+        u, slope, stiffness = MarginLoss(alpha).prox(h, step)
+        assert np.abs(u + step * slope - h) == pytest.approx(0, abs=1e-8 * np.abs(h).max())
+        assert ((stiffness > 0) & (stiffness <= 1 / step)).all()
+
+
+@pytest.mark.parametrize(("alpha", "step"), [(0.1, 0.1), (0.1, 3.0), (0.5, 3.0)])
+@pytest.mark.parametrize(("centre", "norm"), [(0.0, 0.5), (2.0, 5.0)])
+def test_layers_are_where_the_proximal_map_bends(alpha, step, centre, norm):
+    loss = MarginLoss(alpha)
+
+    def moments(refine):
+        bends = [((h - centre) / norm, width / norm) for h, width in loss.layers(step)]
+        g, weights = layered_nodes(*np.transpose(bends), refine=refine)
+        _, slope, stiffness = loss.prox(centre + norm * g, step)
+        return [weights @ slope, weights @ slope**2, weights @ stiffness]
+
+    assert moments(1) == pytest.approx(moments(4), rel=1e-12)
+
+
 def test_proximal_map_of_the_log_loss():
     h = np.linspace(-40, 40, 81)
     for step in (0.01, 1.0, 300.0):
@@ -250,6 +293,13 @@ def test_tilted_distribution_has_the_least_risk(p, alpha):
     least = minimal_risk(p, alpha)
     for q in (p, np.full(p.size, 1 / p.size), np.roll(p, 1)):
         assert p @ alpha_loss(q, alpha) >= least - 1e-12 * (1 + abs(least))
+
+
+def test_tilting_of_many_distributions_at_once():
+    rows = np.array([[1.0, 0.0], [0.5, 0.5], [0.3, 0.7]])
+    for alpha in (0.5, 3.0, 2000.0):  # 2^-2000 underflows beside 1
+        assert tilted(rows, alpha) == pytest.approx(np.array([tilted(row, alpha) for row in rows]))
+    assert tilted(rows, 2000.0)[1].tolist() == [0.5, 0.5]
 
 
 def test_zeros_and_ties():
@@ -378,6 +428,44 @@ def test_population_gradient_by_differences(alpha, flip_rate):
     assert population_gradient(theta, **known) == pytest.approx(measured, rel=1e-6, abs=1e-9)
 
 
+@pytest.mark.parametrize("alpha", [0.3, 0.5, 1.0, 3.0, INF])
+@pytest.mark.parametrize("length", [0.01, 1.0, 8.0])
+def test_population_risk_by_adaptive_integration(alpha, length):
+    """For α < 1 most of the integral is far out: at α = 0.3 and length 8 the bulk is 14 deviations away."""
+    mp = pytest.importorskip("mpmath")
+    mean, covariance, theta = [0.5, 0.25], [[1.0, 0.3], [0.3, 0.5]], length * np.array([0.8, -0.6])
+    m, s = float(theta @ mean), float(np.sqrt(theta @ covariance @ theta))
+    with mp.workdps(25):
+        u = mp.mpf(1) if alpha == INF else 1 - 1 / mp.mpf(alpha)
+
+        def loss(z):
+            cost = mp.log1p(mp.exp(-z))
+            return cost if u == 0 else -mp.expm1(-u * cost) / u
+
+        k = float(max(-u, 0)) * s
+        marks = {-20.0 - k, *(side * k + d for side in (-1, -0.5, 0.5, 1) for d in (-4, 0, 4)), 20.0 + k}
+        marks |= {float(-m / s + d / s) for d in (-20, -4, 0, 4, 20)}
+        places = sorted(mark for mark in marks if abs(mark) <= 20 + k)
+        sides = [float(mp.quad(lambda g, way=way: loss(way * (m + s * g)) * mp.npdf(g), places)) for way in (1, -1)]
+    for rate in (0.0, 0.3, 1.0):
+        expected = (1 - rate) * sides[0] + rate * sides[1]
+        assert population_risk(theta, mean, covariance, alpha, flip_rate=rate) == pytest.approx(expected, rel=1e-10)
+
+
+def test_flips_mix_the_risks_of_a_score_and_of_its_opposite():
+    known, theta = {"mean": [0.5, 0.2], "covariance": [[1.0, 0.3], [0.3, 0.5]]}, np.array([0.7, -1.2])
+    for alpha in (0.4, 2.0):
+        for function, sign in ((population_risk, 1), (population_gradient, -1)):
+            there, back = (function(way * theta, **known, alpha=alpha) for way in (1, -1))
+            mixed = function(theta, **known, alpha=alpha, flip_rate=0.2)
+            assert mixed == pytest.approx(0.8 * there + sign * 0.2 * back, rel=1e-12)
+
+
+def test_risk_beyond_the_largest_number():
+    with pytest.raises(InputError, match=r"theta of length 1e\+03 makes the loss overflow at alpha 0.5"):
+        population_risk([1e3], [1.0], [[1.0]], 0.5)
+
+
 def test_descent_that_cannot_arrive():
     with pytest.raises(NotConverged, match="10 steps"):
         normalised_descent([5.0, 5.0], [0.5, 0.2], np.eye(2), 1.0, step=0.1, within=0.1, max_steps=10)
@@ -454,6 +542,73 @@ def test_methods_meet_the_same_data():
     assert both[0] == one[0]
 
 
+def test_errors_are_those_of_the_fitted_weights():
+    case = dict(FLIP_ERRORS.cases[0], num_examples=40, prior=0.3, alphas=(1.0, 2.0))
+    rows = draw_errors(np.random.default_rng(3), **case)
+    mixture = noisy_mixture(0.3, 2.0, 0.0, 0.0, 1.0)
+    sample = draw_sample(np.random.default_rng(3), mixture, 40, 8)
+    fitted = fit_path(sample.features, sample.labels, (1.0, 2.0), case["ridge"])
+    for row in rows:
+        w, b = fitted[row["alpha"]]
+        plus, minus = sample.test_errors(w, b)[:2]
+        assert row["error_plus"] == pytest.approx(plus, abs=1e-5)
+        assert row["error_minus"] == pytest.approx(minus, abs=1e-5)
+        assert row["balanced_error"] == pytest.approx((plus + minus) / 2, abs=1e-5)
+        assert row["norm"] == pytest.approx(np.linalg.norm(w), rel=1e-4)
+
+
+def test_gaps_and_their_bounds_of_a_draw():
+    known = {"dimension": 3, "num_examples": 50, "parameter_radius": 2.0, "num_points": 7}
+    rows = draw_generalisation(np.random.default_rng(5), **known, alphas=(0.5, 1.0, 8.0))
+    rng = np.random.default_rng(5)
+    truth = 2 * rng.standard_normal(3)
+    sets = []
+    for count in (50, 10_000):
+        x = rng.random((count, 3))
+        sets.append(x * np.where(rng.random(count) < 1 / (1 + np.exp(-x @ truth)), 1, -1)[:, None])
+    points = rng.standard_normal((7, 3))
+    shift = sets[1].mean(axis=0) - sets[0].mean(axis=0)
+    points = np.vstack([points, shift, -shift])
+    points *= 2 / np.linalg.norm(points, axis=1, keepdims=True)
+    soft_errors = (1 / (1 + np.exp(sets[1] @ points.T))).mean(axis=0)
+    for row in rows:
+        seen, fresh = (MarginLoss(row["alpha"]).value(x @ points.T).mean(axis=0) for x in sets)
+        assert row["gap"] == pytest.approx((fresh - seen).max(), abs=1e-5)
+        assert row["distance"] == pytest.approx(np.abs(seen - soft_errors).max(), abs=1e-5)
+        bounds = [
+            generalisation_bound(row["alpha"], radius=2 * 3**0.5, num_examples=50, failure_probability=p)
+            for p in (0.05, 0.025)
+        ]
+        assert row["bound"] == pytest.approx(bounds[0], abs=1e-5)
+        if row["alpha"] >= 1:
+            tail = np.log1p(np.exp(2 * 3**0.5)) ** 2 / (2 * row["alpha"])
+            assert row["distance_bound"] == pytest.approx(bounds[1] + tail, abs=1e-5)
+        else:
+            assert np.isnan(row["distance_bound"])
+
+
+def test_radii_are_predicted_from_bounds_of_the_data(monkeypatch):
+    seen = []
+    monkeypatch.setattr("tailbound.sims.alpha_loss.slqc_radius", lambda *given, **known: seen.append(known) or 0.1)
+    known = {"dimension": 4, "num_examples": 60, "start_alpha": 1.0, "alphas": (1.1,), "num_points": 5}
+    draw_slqc_radii(np.random.default_rng(1), **known)
+    assert len(seen) >= 1
+    for each in seen:
+        assert each["feature_norm"] == 2.0  # of the cube's corner in four dimensions
+        assert each["parameter_radius"] == 2.0
+        assert 0 < each["radius"] <= 2.0 * 2.0
+
+
+def test_continuation_takes_small_steps_of_its_own():
+    """A far cluster under the wrong label: from the log-loss straight to α = 8 the descent ends in another minimum."""
+    case = dict(CONTAMINATED_ERRORS.cases[-1], num_examples=200)
+    straight, stepwise = (
+        {row["alpha"]: row for row in draw_errors(np.random.default_rng(0), **(case | {"alphas": chosen}))}[8.0]
+        for chosen in ((8.0,), (1.4, 2.0, 2.8, 4.0, 5.6, 8.0))
+    )
+    assert straight["balanced_error"] == pytest.approx(stepwise["balanced_error"], abs=1e-3)
+
+
 def test_outliers_join_the_mixture():
     mixture = noisy_mixture(0.5, 2.0, 0.1, 0.2, 3.0)
     assert sum(mixture.priors) == pytest.approx(1)
@@ -476,6 +631,10 @@ def test_constants_rest_on_claims(num_classes):
         assert entry.claim in known
         assert entry.low <= entry.value <= entry.high
     assert len(list(alpha_entries(num_classes))) == 3
+
+
+def test_suggested_alpha_is_eight_at_most():
+    assert [next(alpha_entries(num_classes)).value for num_classes in (2, 10)] == [8.0, largest_alpha(10, 0.5)]
 
 
 def test_largest_alpha_keeps_the_first_gradient():

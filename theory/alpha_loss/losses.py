@@ -1,6 +1,7 @@
 """α-loss of probabilities, of K-class logits and of a signed score, stable at α -> 1, α = ∞ and p -> 0."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from numbers import Real
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 _LEAST = 1e-300
+_SCORES = np.sinh(np.linspace(-16, 8, 961))  # where bends are looked for: -4e6 … 1.5e3, finest at 0
 
 
 def require_alpha(alpha: float) -> None:
@@ -224,21 +226,38 @@ class MarginLoss:
         return solve_prox(self, h, step)
 
     def layers(self, step: float) -> list[tuple[float, float]]:
-        """The bends of the proximal map: where step · l'' passes 1, at most three, two of them as for the log-loss."""
-        top = np.log1p(step)
-        bends = [(top, 1.0), (-top, 1.0)]
-        growth = -exponent(self.alpha)  # l'' ~ growth · e^(-growth z) for z -> -∞
-        if growth > 0:
-            bends.append((np.log(step * growth) / growth, 1 / growth))
-        with np.errstate(over="ignore"):
-            placed = [(float(z + step * self.slope(np.array(z))), width) for z, width in bends]
-        return [(h, width) for h, width in placed if np.isfinite(h)]
+        """The bends of the proximal map: the loss's own, at z = 0, those of the log-loss, where step · l'' passes 1."""
+        return list(_bends(self, step))
 
     def _weight(self, z: Any) -> np.ndarray:
         """σ(z)^u σ(-z), from logarithms."""
         z = np.asarray(z, dtype=float)
         with np.errstate(over="ignore"):
             return np.exp(-exponent(self.alpha) * np.logaddexp(0, -z) - np.logaddexp(0, z))
+
+
+@lru_cache(maxsize=16)  # the components of a mixture share them
+def _bends(loss: MarginLoss, step: float) -> tuple[tuple[float, float], ...]:
+    """`MarginLoss.layers`."""
+    with np.errstate(divide="ignore", over="ignore"):
+
+        def excess(z):
+            return np.log(step * loss.curvature(z))
+
+        above = excess(_SCORES) > 0
+        changes = np.flatnonzero(above[1:] != above[:-1])
+        low, high = _SCORES[changes], _SCORES[changes + 1]
+        for _ in range(25):  # near enough to place panels
+            middle = (low + high) / 2
+            left = (excess(middle) > 0) == above[changes]
+            low, high = np.where(left, middle, low), np.where(left, high, middle)
+        bends = np.array([0.0, np.log1p(step), -np.log1p(step), *low])
+        s, u = expit(bends), exponent(loss.alpha)
+        rate = u * (1 - s) - s + (1 + u) * s * (1 - s) / (s - u * (1 - s))  # of log l''
+        placed = bends + step * loss.slope(bends)
+        widths = 1 / np.maximum(np.abs(rate), 1.0)
+        widths[0] = 1 + step * loss.curvature(bends[0])  # z = ±iπ, a pole of σ, lies as far from the axis
+    return tuple((h, width) for h, width in zip(placed.tolist(), widths.tolist(), strict=True) if np.isfinite(h))
 
 
 def _batch(logits: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:

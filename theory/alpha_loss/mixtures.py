@@ -13,9 +13,11 @@ from ..core.errors import InputError, require_in, require_positive
 from ..core.fixed_point import NotConverged
 from ..vs_loss.mixture import GaussianMixture
 from ..vs_loss.quadrature import layered_nodes
-from .losses import MarginLoss, require_alpha
+from .losses import MarginLoss, exponent, require_alpha
 
 __all__ = ["flipped", "gaussian_minimiser", "normalised_descent", "population_gradient", "population_risk"]
+
+_LONGEST_TAIL = 25.0  # standard deviations; beyond, the factors of the integrand leave the range of numbers
 
 
 def flipped(mixture: GaussianMixture, rates: float | Sequence[float]) -> GaussianMixture:
@@ -83,7 +85,7 @@ def population_risk(theta: Any, mean: Any, covariance: Any, alpha: float, *, fli
         flip_rate: in [0, 1].
 
     Raises:
-        InputError: as `gaussian_minimiser`, or for a rate outside [0, 1].
+        InputError: as `gaussian_minimiser`, for a rate outside [0, 1], or a θ whose risk is too large for a number.
 
     Source:
         Derived here; the expectation by panels that are fine where the loss bends.
@@ -92,10 +94,11 @@ def population_risk(theta: Any, mean: Any, covariance: Any, alpha: float, *, fli
         >>> round(population_risk([0.0, 0.0], [1.0, 0.0], np.eye(2), 1.0), 6)
         0.693147
     """
-    z, weights = _scores(theta, mean, covariance, flip_rate)
+    z, weights = _scores(theta, mean, covariance, alpha, flip_rate)
     loss = MarginLoss(alpha)
-    values = (1 - flip_rate) * loss.value(z) + (flip_rate * loss.value(-z) if flip_rate else 0.0)
-    return float(weights @ values)
+    with np.errstate(over="ignore"):
+        values = (1 - flip_rate) * loss.value(z) + (flip_rate * loss.value(-z) if flip_rate else 0.0)
+        return _finite(float(weights @ values), theta, alpha)
 
 
 def population_gradient(theta: Any, mean: Any, covariance: Any, alpha: float, *, flip_rate: float = 0.0) -> np.ndarray:
@@ -110,12 +113,13 @@ def population_gradient(theta: Any, mean: Any, covariance: Any, alpha: float, *,
         >>> population_gradient([2.0, 0.0], [1.0, 0.0], np.eye(2), 1.0).round(9) + 0.0
         array([0., 0.])
     """
-    z, weights = _scores(theta, mean, covariance, flip_rate)
+    z, weights = _scores(theta, mean, covariance, alpha, flip_rate)
     loss = MarginLoss(alpha)
-    slope = (1 - flip_rate) * loss.slope(z) - (flip_rate * loss.slope(-z) if flip_rate else 0.0)
-    curvature = (1 - flip_rate) * loss.curvature(z) + (flip_rate * loss.curvature(-z) if flip_rate else 0.0)
-    shift = np.asarray(covariance, dtype=float) @ np.asarray(theta, dtype=float)
-    return float(weights @ slope) * np.asarray(mean, dtype=float) + float(weights @ curvature) * shift
+    with np.errstate(over="ignore", invalid="ignore"):
+        slope = (1 - flip_rate) * loss.slope(z) - (flip_rate * loss.slope(-z) if flip_rate else 0.0)
+        curvature = (1 - flip_rate) * loss.curvature(z) + (flip_rate * loss.curvature(-z) if flip_rate else 0.0)
+        factors = [_finite(float(weights @ each), theta, alpha) for each in (slope, curvature)]
+    return factors[0] * np.asarray(mean, dtype=float) + factors[1] * (np.asarray(covariance) @ np.asarray(theta))
 
 
 def normalised_descent(
@@ -177,13 +181,35 @@ def _moments(mean: Any, covariance: Any) -> tuple[np.ndarray, np.ndarray]:
     return mean, covariance
 
 
-def _scores(theta: Any, mean: Any, covariance: Any, flip_rate: float) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes of Z = ⟨θ, x⟩ given y = 1, and their weights."""
+def _finite(value: float, theta: Any, alpha: float) -> float:
+    if not np.isfinite(value):
+        raise InputError(f"theta of length {np.linalg.norm(theta):.3g} makes the loss overflow at alpha {alpha:g}")
+    return value
+
+
+def _scores(theta: Any, mean: Any, covariance: Any, alpha: float, flip_rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes of Z = ⟨θ, x⟩ given y = 1, and their weights.
+
+    For α < 1 the loss grows like e^(-κz), κ = 1/α - 1, and moves the bulk of the integral by κ standard deviations of
+    Z. Beyond half of that the nodes are those of the moved normal law; with flips on both sides.
+    """
     require_in(flip_rate, "flip_rate", 0, 1)
     theta, (mean, covariance) = np.asarray(theta, dtype=float), _moments(mean, covariance)
     if theta.shape != mean.shape:
         raise InputError(f"theta and mean must have one shape, got {theta.shape} and {mean.shape}")
     centre, spread = float(theta @ mean), float(np.sqrt(theta @ covariance @ theta))
     scale = max(spread, 1e-300)
-    g, weights = layered_nodes([-centre / scale], [1 / scale])
-    return centre + spread * g, weights
+    bend, moved = -centre / scale, max(-exponent(alpha), 0.0) * spread
+    tails = [-moved] * (flip_rate < 1) + [moved] * (flip_rate > 0) if moved else []
+    g, weights = layered_nodes([bend, *(tail / 2 for tail in tails)], [1 / scale, *[0.0] * len(tails)])
+    nodes, parts = [g], [weights]
+    if moved > _LONGEST_TAIL:
+        _finite(np.inf, theta, alpha)
+    for tail in tails:
+        inside = (nodes[0] - tail / 2) * tail < 0
+        nodes[0], parts[0] = nodes[0][inside], parts[0][inside]
+        h, weight = layered_nodes([bend - tail, -tail / 2], [1 / scale, 0.0])
+        outside = (h + tail / 2) * tail > 0
+        nodes.append(h[outside] + tail)
+        parts.append(weight[outside] * np.exp(-tail * h[outside] - tail**2 / 2))
+    return centre + spread * np.concatenate(nodes), np.concatenate(parts)

@@ -239,9 +239,12 @@ def solve_prox(loss: ScalarLoss, h: np.ndarray, step: float) -> tuple[np.ndarray
             slope = pull(u)
             gap = log_r - np.log(step * slope)
             low, high = np.where(gap <= 0, log_r, low), np.where(gap >= 0, log_r, high)
-            newton = log_r - gap / (1 + np.exp(log_r) * loss.curvature(u) / slope)
+            rate = 1 + np.exp(log_r) * loss.curvature(u) / slope
+            newton = log_r - gap / rate
             halved = high - low <= width / 2
-            trusted = (newton >= low) & (newton <= high) & (halved | (np.abs(newton - log_r) < _NEAR))
+            trusted = (
+                np.isfinite(rate) & (newton >= low) & (newton <= high) & (halved | (np.abs(newton - log_r) < _NEAR))
+            )
             width = np.where(halved, high - low, width)
             moved = np.where(trusted, newton, (low + high) / 2)
             change = np.abs(moved - log_r)
