@@ -94,8 +94,8 @@ def fit_path(
     """
     require_positive(alphas, "alphas")  # finite, too
     require_positive(ridge, "ridge")
-    if not set(np.unique(labels)) <= {-1, 1}:
-        raise InputError(f"labels must be +1 or -1, got {np.unique(labels)[:5].tolist()}")
+    if set(np.unique(labels)) != {-1, 1}:
+        raise InputError(f"labels must be +1 and -1, both present, got {np.unique(labels)[:5].tolist()}")
     found = {a: fit_ridge(features, labels, (MarginLoss(a),) * 2, ridge) for a in sorted(alphas) if a <= 1}
     above = [a for a in sorted(alphas) if a > 1]
     if above:

@@ -1,5 +1,7 @@
 """Properties of the α-loss formulas, its proximal map, limits and fits; the claims are tested elsewhere."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,8 +9,10 @@ from hypothesis import strategies as st
 from tailbound.sims.alpha_loss import (
     CONTAMINATED_ERRORS,
     FLIP_ERRORS,
+    LIMITS,
     draw_errors,
     draw_generalisation,
+    draw_limits,
     draw_slqc_radii,
     fit_path,
     noisy_mixture,
@@ -141,12 +145,35 @@ def test_gradient_where_a_probability_underflows():
     assert alpha_gradient([[-INF, 0.0, -INF]], [0], 0.5).tolist() == [[-INF, INF, 0.0]]
 
 
-def test_precision_of_alpha_does_not_matter():
-    assert exponent(np.float16(3)) == exponent(np.float32(3)) == exponent(3) == pytest.approx(2 / 3, rel=1e-15)
+@pytest.mark.parametrize("kind", [np.float16, np.float32, Fraction, int])
+def test_type_of_alpha_does_not_matter(kind):
+    known = {"gradient_norm": 0.3, "start_radius": 0.5, "radius": 1.0, "feature_norm": 1.0, "parameter_radius": 1.0}
+    for value in (
+        exponent,
+        MarginLoss,
+        lambda a: noise_gap_bound(a, 10, 0.2),
+        lambda a: slqc_radius(a, kind(3) - kind(1), **known),
+        lambda a: calibration_function(0.5, a),
+        lambda a: calibration_curvature(a),
+        lambda a: optimal_logit(0.3, a),
+        lambda a: minimal_risk([0.2, 0.3, 0.5], a),
+        lambda a: arimoto_entropy([[0.2, 0.3], [0.1, 0.4]], a),
+        lambda a: tilted([0.2, 0.8], a).tolist(),
+        lambda a: gaussian_minimiser([1.0], [[0.3]], a).tolist(),
+    ):
+        assert value(kind(3)) == value(3.0)
+
+
+def test_slopes_at_the_ends_of_the_line():
+    for alpha, slope, curvature in ((0.5, -INF, INF), (1.0, -1, 0), (3.0, 0, 0), (INF, 0, 0)):
+        assert MarginLoss(alpha).slope(np.array([-INF, INF])).tolist() == [slope, 0]
+        assert MarginLoss(alpha).curvature(np.array([-INF, INF])).tolist() == [curvature, 0]
 
 
 def test_weights_of_examples():
     assert gradient_weight([0.5, 0.1], 8.0) == pytest.approx([0.5453, 0.1334], abs=1e-4)
+    assert gradient_weight([0.5, 0.1], 0.5) == pytest.approx([2, 10])
+    assert initial_weight(10, 0.5) == pytest.approx(10)
     assert initial_weight(10, 1.0) == 1
     assert initial_weight(10, INF) == pytest.approx(0.1)
 
@@ -198,7 +225,22 @@ def test_alpha_out_of_range(alpha):
             lambda: normalised_descent([0.0], [1.0], [[1.0]], 2.0, step=1.0, within=np.nan),
             "within must be finite and > 0",
         ),
-        (lambda: fit_path(np.eye(2), np.array([1, 0]), [2.0], ridge=0.1), r"labels must be \+1 or -1, got \[0, 1\]"),
+        (lambda: fit_path(np.eye(2), np.array([1, 0]), [2.0], ridge=0.1), r"both present, got \[0, 1\]"),
+        (lambda: fit_path(np.eye(2), np.array([1, 1]), [2.0], ridge=0.1), r"both present, got \[1\]"),
+        (
+            lambda: population_risk([np.nan, 0.0], [0.5, 0.25], np.eye(2), 2.0),
+            r"finite .* got \[nan, 0.0\]",
+        ),
+        (lambda: population_gradient([INF], [0.5], [[1.0]], 0.5), "theta must be finite"),
+        (lambda: population_risk([1e160], [0.5], [[1.0]], 2.0), "theta must be finite and below 1e.100"),
+        (lambda: normalised_descent([np.nan], [0.5], [[1.0]], 2.0, step=0.1, within=0.1), "theta must be finite"),
+        (lambda: flipped(GaussianMixture.antipodal(0.5, 1.0), (0.1, 0.2, 0.3)), "one for each of 2 components"),
+        (lambda: lipschitz_constant(2.0, "3"), "radius must be > 0, in logit units, got '3'"),
+        (lambda: largest_loss(2.0, None), "radius must be > 0, in logit units, got None"),
+        (lambda: descent_steps("0.1", 1.0, 1.0), "excess must be a number > 0, got '0.1'"),
+        (lambda: generalisation_bound(2.0, radius=1.0, num_examples="100"), "num_examples must lie in"),
+        (lambda: generalisation_bound(2.0, radius=1.0, num_examples=0.5), "num_examples must lie in"),
+        (lambda: alpha_of_log(-0.1, 0.5, max_weight="a"), "max_weight must be > 1, got 'a'"),
         (lambda: fit_path(np.eye(2), np.array([1, -1]), [INF], ridge=0.1), "alphas must be finite and > 0"),
         (lambda: fit_path(np.eye(2), np.array([1, -1]), [2.0], ridge=-0.1), "ridge must be finite and > 0"),
         (lambda: MarginLoss(2.0).prox(np.zeros(1), 1.0), "needs a convex loss"),
@@ -330,6 +372,14 @@ def test_calibration_function_in_closed_form(alpha, stated):
     assert calibration_function(t, alpha) == pytest.approx(stated(t), abs=1e-12)
 
 
+def test_calibration_function_of_the_log_loss():
+    t = np.array([1e-9, 0.3, 0.8, 1.0])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        entropy = -sum(np.where(p > 0, p * np.log(p), 0.0) for p in ((1 + t) / 2, (1 - t) / 2))
+    assert calibration_function(t, 1.0)[1:] == pytest.approx((np.log(2) - entropy)[1:], rel=1e-14)
+    assert calibration_function(t, 1.0)[0] == pytest.approx(t[0] ** 2 / 2, rel=1e-12)
+
+
 @pytest.mark.parametrize("alpha", [0.01, 0.5, 0.989, 0.99, 0.9999, 1 + 1e-12, 1.009, 1.02, 3.0, 1e6])
 def test_calibration_function_keeps_its_digits(alpha):
     """Against the textbook form in 50 digits; at 1e-9 that form has none left in double precision."""
@@ -356,6 +406,10 @@ def test_minimal_risk_of_a_peaked_distribution():
         stated = float(a / (a - 1) * (1 - sum(mp.mpf(p) ** a for p in peaked) ** (1 / a)))
     assert minimal_risk(peaked, 1.0999) == pytest.approx(stated, rel=1e-12)
     assert minimal_risk([peaked, peaked[::-1]], 1.0999) == pytest.approx([stated] * 2, rel=1e-12)
+    with mp.workdps(50):
+        a = mp.mpf(1e-3)
+        stated = float(a / (1 - a) * ((1 + mp.mpf(1e-200) ** a) ** (1 / a) - 1))
+    assert minimal_risk([1.0, 1e-200], 1e-3) == pytest.approx(stated, rel=1e-9)  # single losses overflow
 
 
 # Landscape
@@ -389,6 +443,8 @@ def test_bounds():
         generalisation_bound(2.0, radius=1.0, num_examples=100) / 2
     )
     assert descent_steps(0.1, 1.0, 1.0) == 100
+    assert descent_steps(0.1, 2.0, 1.0) == descent_steps(0.1, 1.0, 2.0) == descent_steps(0.05, 1.0, 1.0) == 400
+    assert descent_steps(0.3, 1.0, 1.0) == 12
     assert noise_gap_bound(INF, 10, 0.4) == 0
     for gap in (1e-300, 1e-20, 0.1, 1e10):
         assert noise_gap_bound(smallest_alpha_for_gap(10, 0.3, gap), 10, 0.3) == pytest.approx(gap, rel=1e-5)
@@ -396,8 +452,14 @@ def test_bounds():
     known = {"gradient_norm": 0.3, "start_radius": 0.5, "radius": 1.0, "feature_norm": 1.0, "parameter_radius": 1.0}
     assert slqc_radius(1.0, 1.0, **known) == pytest.approx(0.5)
     assert slqc_radius(4.0, 1.0, **known) == 0
-    with pytest.raises(InputError, match="start_alpha"):
-        slqc_radius(1.0, 2.0, **known)
+    at_zero = 0.3 * 0.5 - 2 * np.log(2) / 2 * (1 - 1 / 1.05)  # θ = 0: L σ(0) = log(2) / 2
+    moved = np.log(2) / 2 * (1 - 1 / 1.05)
+    assert slqc_radius(1.05, 1.0, **known | {"radius": 0.0}) == pytest.approx(at_zero / (0.3 + moved))
+    for pair in ((1.0, 2.0), (2.0, 0.5)):
+        with pytest.raises(InputError, match="start_alpha"):
+            slqc_radius(*pair, **known)
+    with pytest.raises(InputError, match="radius must lie in"):
+        slqc_radius(1.0, 1.0, **known | {"radius": INF})
     value, slope = saturation_constants(2.0)
     z = np.array([-2.0])
     assert abs(MarginLoss(3.0).value(z) - MarginLoss(1.0).value(z))[0] <= value * 2 / 3
@@ -462,7 +524,7 @@ def test_flips_mix_the_risks_of_a_score_and_of_its_opposite():
 
 
 def test_risk_beyond_the_largest_number():
-    with pytest.raises(InputError, match=r"theta of length 1e\+03 makes the loss overflow at alpha 0.5"):
+    with pytest.raises(InputError, match=r"theta of length 1e\+03 makes single losses overflow at alpha 0.5"):
         population_risk([1e3], [1.0], [[1.0]], 0.5)
 
 
@@ -526,12 +588,22 @@ def test_conic_program_agrees_with_newton():
 
 
 def test_programs_refuse_what_is_not_convex():
-    from tailbound.theory.alpha_loss.programs import least_label_sum, minimise_ridge_risk
+    from tailbound.theory.alpha_loss.programs import least_label_sum, minimise_conditional_risk, minimise_ridge_risk
 
     with pytest.raises(InputError, match="alpha must be <= 1"):
         minimise_ridge_risk(*points(), 2.0, 0.1)
     with pytest.raises(InputError, match="alpha must be > 1"):
         least_label_sum(3, 1.0)
+    with pytest.raises(InputError, match=r"labels must be \+1 or -1, got \[0, 1, 2\]"):
+        minimise_ridge_risk(np.eye(3), np.array([1, 0, 2]), 0.5, 0.1)
+    for num_classes in (1, 2.5):
+        with pytest.raises(InputError, match="num_classes must be a whole number >= 2"):
+            least_label_sum(num_classes, 2.0)
+    for wrong in ([np.nan, 0.7], [0.7, 0.6], [1.7, -0.7]):
+        with pytest.raises(InputError, match="sum to 1"):
+            minimise_conditional_risk(wrong, 2.0)
+    with pytest.raises(InputError, match=r"one distribution, shape \(K,\), got \(2, 2\)"):
+        minimise_conditional_risk([[0.5, 0.5], [0.2, 0.8]], 2.0)
 
 
 def test_methods_meet_the_same_data():
@@ -555,6 +627,16 @@ def test_errors_are_those_of_the_fitted_weights():
         assert row["error_minus"] == pytest.approx(minus, abs=1e-5)
         assert row["balanced_error"] == pytest.approx((plus + minus) / 2, abs=1e-5)
         assert row["norm"] == pytest.approx(np.linalg.norm(w), rel=1e-4)
+
+
+def test_limits_are_those_of_the_clean_classes():
+    case = dict(LIMITS.cases[0], prior=0.2, alphas=(0.6,))
+    (row,) = draw_limits(np.random.default_rng(0), **case)
+    mixture = noisy_mixture(0.2, 2.0, 0.0, 0.0, 1.0)
+    limit = ridge_erm(mixture, case["aspect_ratio"], case["ridge"], (MarginLoss(0.6),) * 2)
+    assert [row["error_plus"], row["error_minus"]] == pytest.approx(limit.errors.tolist(), abs=1e-5)
+    assert row["error_plus"] > 2 * row["error_minus"]
+    assert row["balanced_error"] == pytest.approx(limit.errors.mean(), abs=1e-5)
 
 
 def test_gaps_and_their_bounds_of_a_draw():
@@ -631,6 +713,10 @@ def test_constants_rest_on_claims(num_classes):
         assert entry.claim in known
         assert entry.low <= entry.value <= entry.high
     assert len(list(alpha_entries(num_classes))) == 3
+    found = {entry.name.split(".")[1]: entry.value for entry in entries}
+    assert found["noise_gap"] == min(noise_gap_bound(found["alpha"], num_classes, 0.2), 1 / exponent(found["alpha"]))
+    assert found["learning_rate_factor"] == pytest.approx(num_classes ** exponent(found["alpha"]))
+    assert found["temperature"] == found["alpha"]
 
 
 def test_suggested_alpha_is_eight_at_most():

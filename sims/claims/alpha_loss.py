@@ -249,7 +249,7 @@ def simulated_generalisation(num_examples, draws, times=10.0):
     wrong={"a hundredth of it": {"times": 100.0}},
 )
 def simulated_distance(num_examples, draws, times=4.0):
-    """What is trained at α is near the soft 0-1 risk of the population: the sample's share and the tail of 1/α."""
+    """The empirical α-risk is near the population's soft 0-1 risk for all θ of a sphere, to a bound in 1/α and n."""
     rows = drawn(
         GENERALISATION, draws, dimension=3, num_examples=num_examples, parameter_radius=2.0, alphas=(1.0, 2.0, 8.0),
         num_points=20,

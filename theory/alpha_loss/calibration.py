@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import logit, logsumexp
 
 from ..core.errors import InputError
-from .losses import alpha_of_log, require_alpha
+from .losses import alpha_of_log, exponent, require_alpha
 
 __all__ = [
     "arimoto_entropy",
@@ -17,6 +17,7 @@ __all__ = [
     "calibration_function",
     "minimal_risk",
     "optimal_logit",
+    "require_distributions",
     "tilted",
 ]
 
@@ -44,8 +45,8 @@ def tilted(probabilities: Any, alpha: float) -> np.ndarray:
         >>> tilted([0.8, 0.2], 0.5).round(4), tilted([0.8, 0.2], 2.0).round(4)
         (array([0.6667, 0.3333]), array([0.9412, 0.0588]))
     """
-    require_alpha(alpha)
-    p = _distributions(probabilities)
+    alpha = require_alpha(alpha)
+    p = require_distributions(probabilities)
     largest = p.max(axis=-1, keepdims=True)
     weights = (p == largest).astype(float) if alpha == np.inf else (p / largest) ** alpha
     return weights / weights.sum(axis=-1, keepdims=True)
@@ -68,17 +69,19 @@ def minimal_risk(probabilities: Any, alpha: float) -> np.ndarray:
         >>> minimal_risk([0.5, 0.5], 1.0).round(4), minimal_risk([0.8, 0.2], float("inf")).round(4)
         (np.float64(0.6931), np.float64(0.2))
     """
-    p = _distributions(probabilities)
+    alpha, p = require_alpha(alpha), require_distributions(probabilities)
     if alpha == np.inf:
         return 1 - p.max(axis=-1)
     q = tilted(p, alpha)
     first = np.arange(p.shape[-1]) == q.argmax(axis=-1)[..., None]
     others = np.where(first, 0.0, q).sum(axis=-1, keepdims=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         log_q = np.where(
             first & (others < 0.5), np.log1p(-np.minimum(others, 0.5)), np.log(q)
         )  # near 1 from what is left
         terms = np.where(p > 0, p * alpha_of_log(np.minimum(log_q, 0.0), alpha), 0.0)
+        if (u := exponent(alpha)) < 0:  # a tiny p times a loss beyond any number
+            terms = np.where((p > 0) & np.isinf(terms), np.exp(np.log(p) + u * log_q) / -u, terms)
     return terms.sum(axis=-1)
 
 
@@ -96,7 +99,7 @@ def arimoto_entropy(joint: Any, alpha: float) -> float:
         >>> round(arimoto_entropy([[0.25, 0.25], [0.25, 0.25]], 3.0), 6)
         0.693147
     """
-    require_alpha(alpha)
+    alpha = require_alpha(alpha)
     table = np.asarray(joint, dtype=float)
     if table.ndim != 2 or not np.isfinite(table).all() or (table < 0).any() or abs(table.sum() - 1) > 1e-9:
         raise InputError("joint must be a table of probabilities that sum to 1, with one row for each x")
@@ -133,7 +136,7 @@ def optimal_logit(posterior: Any, alpha: float) -> np.ndarray:
         >>> optimal_logit(0.8, 2.0).round(4)
         np.float64(2.7726)
     """
-    require_alpha(alpha)
+    alpha = require_alpha(alpha)
     if alpha == np.inf:
         raise InputError("alpha must be finite, got inf: its infimum is attained by no finite score")
     return alpha * logit(_unit(posterior, "posterior"))
@@ -153,7 +156,7 @@ def calibration_function(excess_error: Any, alpha: float) -> np.ndarray:
         >>> calibration_function([0.0, 0.6, 1.0], 0.5).round(6)
         array([0. , 0.2, 1. ])
     """
-    require_alpha(alpha)
+    alpha = require_alpha(alpha)
     t = _unit(excess_error, "excess_error")
     if alpha == np.inf:
         return t / 2
@@ -184,7 +187,7 @@ def calibration_curvature(alpha: float) -> float:
         >>> calibration_curvature(0.5), calibration_curvature(1.0)
         (0.5, 0.5)
     """
-    require_alpha(alpha)
+    alpha = require_alpha(alpha)
     if alpha == np.inf:
         raise InputError("alpha must be finite, got inf: ψ(t) = t / 2 has no quadratic start")
     return float(_times_power_of_two(np.array(alpha, dtype=float), 1 / alpha - 2))
@@ -214,7 +217,8 @@ def _unit(values: Any, name: str) -> np.ndarray:
     return t
 
 
-def _distributions(probabilities: Any) -> np.ndarray:
+def require_distributions(probabilities: Any) -> np.ndarray:
+    """Return `probabilities` as an array; raise `InputError` unless the last axis sums to 1."""
     p = np.asarray(probabilities, dtype=float)
     if p.ndim < 1 or not np.isfinite(p).all() or (p < 0).any() or np.abs(p.sum(axis=-1) - 1).max(initial=0) > 1e-9:
         raise InputError("probabilities must be >= 0 and sum to 1 along the last axis; divide them by their sum")

@@ -62,7 +62,7 @@ def alpha_entries(num_classes: int, *, flip_rate: float | None = None) -> Iterat
         claim="alpha_loss.softmax_gradient",
         low=0.8,
         high=8.0,
-        range_reason="the released grids; below 1 the loss of a flipped label has no bound",
+        range_reason="the released grids; up to 1 the loss of a flipped label has no bound",
     )
     if flip_rate is not None:
         yield constant(
@@ -95,7 +95,7 @@ def alpha_entries(num_classes: int, *, flip_rate: float | None = None) -> Iterat
         "confounded with the step size",
         origin="theorem",
         claim="alpha_loss.softmax_gradient",
-        low=1.0,
-        high=float(num_classes),
-        range_reason="from cross-entropy to α = ∞",
+        low=1 / initial_weight(num_classes, 0.8),
+        high=1 / initial_weight(num_classes, 8.0),
+        range_reason="of α",
     )

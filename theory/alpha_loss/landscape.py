@@ -4,6 +4,7 @@ The score is z = y ⟨θ, x⟩ with |z| <= r, the `radius`: r = ||θ|| ||x|| at 
 """
 
 import math
+from numbers import Real
 
 import numpy as np
 from scipy.special import expit
@@ -106,7 +107,7 @@ def convexity_modulus(alpha: float, radius: float) -> float:
         >>> round(convexity_modulus(1.0, 2.0), 4), round(convexity_modulus(0.5, 2.0), 4)
         (0.105, 0.1353)
     """
-    require_alpha(alpha)
+    alpha = require_alpha(alpha)
     _require_radius(radius)
     if alpha > 1:
         raise InputError(f"alpha must be <= 1, where the loss is convex, got {alpha}")
@@ -150,7 +151,7 @@ def slqc_radius(
         start_alpha: α_0 >= 1, at which the radius is `start_radius`.
         gradient_norm: ||∇R|| at θ for α_0, > 0.
         start_radius: ρ_0 > 0 with ⟨-∇R, θ_0 - θ⟩ >= ρ_0 ||∇R|| at α_0.
-        radius: largest score |⟨θ, x⟩| at θ.
+        radius: largest score |⟨θ, x⟩| at θ, >= 0.
         feature_norm: largest ||x||.
         parameter_radius: R, the ball that holds θ and θ_0.
 
@@ -165,8 +166,7 @@ def slqc_radius(
         >>> round(slqc_radius(1.0, 1.0, **known), 3), round(slqc_radius(1.05, 1.0, **known), 3)
         (0.5, 0.169)
     """
-    for value in (alpha, start_alpha):
-        require_alpha(value)
+    alpha, start_alpha = require_alpha(alpha), require_alpha(start_alpha)
     if not 1 <= start_alpha <= alpha:
         raise InputError(f"alpha must be >= start_alpha >= 1, got {alpha} and {start_alpha}")
     for value, name in (
@@ -174,7 +174,8 @@ def slqc_radius(
         (parameter_radius, "parameter_radius"),
     ):  # fmt: skip
         require_positive(value, name)
-    moved = feature_norm * saturation_constants(radius)[1] * (1 / start_alpha - 1 / alpha)
+    require_in(radius, "radius", 0, 1e300)
+    moved = feature_norm * saturation_constants(radius or 1e-300)[1] * (1 / start_alpha - 1 / alpha)
     left = (start_radius * gradient_norm - 2 * parameter_radius * moved) / (gradient_norm + moved)
     return max(left, 0.0)
 
@@ -214,8 +215,8 @@ def generalisation_bound(alpha: float, *, radius: float, num_examples: int, fail
     Args:
         alpha: α in (0, ∞].
         radius: r = largest ||θ|| times largest ||x||, in logit units.
-        num_examples: n.
-        failure_probability: δ in (0, 1).
+        num_examples: n >= 1.
+        failure_probability: δ in (0, 1].
 
     Source:
         Shalev-Shwartz and Ben-David (2014), Theorem 26.5 and Lemmas 26.9 and 26.10, for the α-loss.
@@ -224,7 +225,7 @@ def generalisation_bound(alpha: float, *, radius: float, num_examples: int, fail
         >>> round(generalisation_bound(1.0, radius=3.0, num_examples=10_000), 3)
         0.418
     """
-    require_positive(num_examples, "num_examples")
+    require_in(num_examples, "num_examples", 1, 1e300)
     require_in(failure_probability, "failure_probability", 1e-300, 1)
     complexity = lipschitz_constant(alpha, radius) * radius
     deviation = largest_loss(alpha, radius) * math.sqrt(2 * math.log(4 / failure_probability))
@@ -251,9 +252,9 @@ def noise_gap_bound(alpha: float, num_classes: int, flip_rate: float) -> float:
         >>> round(noise_gap_bound(10 / 3, 10, 0.4), 4), noise_gap_bound(float("inf"), 10, 0.4)
         (0.1137, 0.0)
     """
-    u = exponent(alpha)
+    alpha, u = require_alpha(alpha), exponent(alpha)
     if u <= 0:
-        raise InputError(f"alpha must be > 1, got {alpha}: below, the loss of a flipped label has no bound")
+        raise InputError(f"alpha must be > 1, got {alpha}: up to 1 the loss of a flipped label has no bound")
     require_classes(num_classes)
     require_in(flip_rate, "flip_rate", 0, 1)
     if flip_rate * num_classes >= num_classes - 1:
@@ -287,5 +288,5 @@ def smallest_alpha_for_gap(num_classes: int, flip_rate: float, gap: float) -> fl
 
 
 def _require_radius(radius: float) -> None:
-    if not radius > 0:
+    if not (isinstance(radius, Real) and radius > 0):
         raise InputError(f"radius must be > 0, in logit units, got {radius!r}")

@@ -28,10 +28,11 @@ _LEAST = 1e-300
 _SCORES = np.sinh(np.linspace(-16, 8, 961))  # where bends are looked for: -4e6 … 1.5e3, finest at 0
 
 
-def require_alpha(alpha: float) -> None:
-    """Raise `InputError` unless `alpha` is a number in (0, ∞] whose inverse can be computed."""
+def require_alpha(alpha: float) -> float:
+    """Return `alpha` in double precision; raise `InputError` unless it is in (0, ∞] and has an inverse."""
     if isinstance(alpha, bool) or not (isinstance(alpha, Real) and alpha >= _LEAST):
         raise InputError(f"alpha must be a number > 0 or inf, {_LEAST:g} at least, got {alpha!r}; 1 is the log-loss")
+    return float(alpha)
 
 
 def exponent(alpha: float) -> float:
@@ -41,8 +42,7 @@ def exponent(alpha: float) -> float:
         >>> exponent(0.5), exponent(float("inf"))
         (-1.0, 1.0)
     """
-    require_alpha(alpha)
-    alpha = float(alpha)  # whatever precision it comes in
+    alpha = require_alpha(alpha)
     return (alpha - 1) / alpha if alpha < np.inf else 1.0  # the difference first: α near 1 loses no digit
 
 
@@ -68,7 +68,7 @@ def alpha_of_log(log_probability: Any, alpha: float, *, max_weight: float = np.i
     log_p = np.asarray(log_probability, dtype=float)
     if np.isnan(log_p).any() or (log_p > 0).any():
         raise InputError(f"log p must be <= 0, got {log_p[~(log_p <= 0)].ravel()[:3].tolist()}; use log_softmax")
-    if not max_weight > 1:
+    if not (isinstance(max_weight, Real) and max_weight > 1):
         raise InputError(f"max_weight must be > 1, got {max_weight!r}; inf leaves the loss as it is")
     if u == 0:
         return -log_p + 0.0
@@ -200,7 +200,7 @@ class MarginLoss:
     alpha: float = 1.0
 
     def __post_init__(self):
-        require_alpha(self.alpha)
+        object.__setattr__(self, "alpha", require_alpha(self.alpha))
 
     def value(self, u: np.ndarray) -> np.ndarray:
         """l(z), shape of z."""
@@ -232,8 +232,9 @@ class MarginLoss:
     def _weight(self, z: Any) -> np.ndarray:
         """σ(z)^u σ(-z), from logarithms."""
         z = np.asarray(z, dtype=float)
+        u = exponent(self.alpha)
         with np.errstate(over="ignore"):
-            return np.exp(-exponent(self.alpha) * np.logaddexp(0, -z) - np.logaddexp(0, z))
+            return np.exp((-u * np.logaddexp(0, -z) if u else 0.0) - np.logaddexp(0, z))
 
 
 @lru_cache(maxsize=16)  # the components of a mixture share them

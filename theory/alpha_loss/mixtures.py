@@ -17,6 +17,7 @@ from .losses import MarginLoss, exponent, require_alpha
 
 __all__ = ["flipped", "gaussian_minimiser", "normalised_descent", "population_gradient", "population_risk"]
 
+_LONGEST_THETA = 1e100
 _LONGEST_TAIL = 25.0  # standard deviations; beyond, the factors of the integrand leave the range of numbers
 
 
@@ -38,7 +39,10 @@ def flipped(mixture: GaussianMixture, rates: float | Sequence[float]) -> Gaussia
     """
     if not mixture.signs:
         raise InputError("mixture must have signs, got none; flips are between the labels +1 and -1")
-    share = np.broadcast_to(np.asarray(rates, dtype=float), (len(mixture.signs),))
+    share = np.asarray(rates, dtype=float)
+    if share.shape not in ((), (1,), (len(mixture.signs),)):
+        raise InputError(f"rates must be one or one for each of {len(mixture.signs)} components, got {share.tolist()}")
+    share = np.broadcast_to(share, (len(mixture.signs),))
     for rate in share:
         require_in(float(rate), "rates", 0, 1 - 1e-12)
     member = np.concatenate([np.arange(share.size), np.flatnonzero(share > 0)])
@@ -67,7 +71,7 @@ def gaussian_minimiser(mean: Any, covariance: Any, alpha: float) -> np.ndarray:
         >>> gaussian_minimiser([1.0, 0.5], np.eye(2), 2.0)
         array([4., 2.])
     """
-    require_alpha(alpha)
+    alpha = require_alpha(alpha)
     if alpha == np.inf:
         raise InputError("alpha must be finite, got inf: the risk keeps falling along the Bayes direction")
     mean, covariance = _moments(mean, covariance)
@@ -85,7 +89,8 @@ def population_risk(theta: Any, mean: Any, covariance: Any, alpha: float, *, fli
         flip_rate: in [0, 1].
 
     Raises:
-        InputError: as `gaussian_minimiser`, for a rate outside [0, 1], or a θ whose risk is too large for a number.
+        InputError: as `gaussian_minimiser`, for a rate outside [0, 1], or a θ that is not finite or, for α < 1, so long
+            that losses of single points overflow.
 
     Source:
         Derived here; the expectation by panels that are fine where the loss bends.
@@ -104,7 +109,8 @@ def population_risk(theta: Any, mean: Any, covariance: Any, alpha: float, *, fli
 def population_gradient(theta: Any, mean: Any, covariance: Any, alpha: float, *, flip_rate: float = 0.0) -> np.ndarray:
     """Gradient of `population_risk` in θ: E l'(Z) μ + E l''(Z) Σ θ, by Stein's identity; shape (d,).
 
-    A multiple of μ plus one of Σθ: unless both are 0 a stationary point lies on the line through Σ^(-1) μ.
+    A multiple of μ plus one of Σθ, the first not 0 for θ ≠ 0: where μ ≠ 0, stationary points lie on the line through
+    Σ^(-1) μ.
 
     Source:
         Derived here; claim ``alpha_loss.gaussian_stationary_line``.
@@ -183,7 +189,9 @@ def _moments(mean: Any, covariance: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _finite(value: float, theta: Any, alpha: float) -> float:
     if not np.isfinite(value):
-        raise InputError(f"theta of length {np.linalg.norm(theta):.3g} makes the loss overflow at alpha {alpha:g}")
+        raise InputError(
+            f"theta of length {np.linalg.norm(theta):.3g} makes single losses overflow at alpha {alpha:g}; shorten it"
+        )
     return value
 
 
@@ -197,6 +205,8 @@ def _scores(theta: Any, mean: Any, covariance: Any, alpha: float, flip_rate: flo
     theta, (mean, covariance) = np.asarray(theta, dtype=float), _moments(mean, covariance)
     if theta.shape != mean.shape:
         raise InputError(f"theta and mean must have one shape, got {theta.shape} and {mean.shape}")
+    if not (np.abs(theta) < _LONGEST_THETA).all():
+        raise InputError(f"theta must be finite and below {_LONGEST_THETA:g}, got {theta[:5].tolist()}")
     centre, spread = float(theta @ mean), float(np.sqrt(theta @ covariance @ theta))
     scale = max(spread, 1e-300)
     bend, moved = -centre / scale, max(-exponent(alpha), 0.0) * spread

@@ -10,7 +10,8 @@ import cvxpy as cp
 import numpy as np
 
 from ..core.convex import Certificate, solve
-from ..core.errors import InputError, require_positive
+from ..core.errors import InputError, require_classes, require_positive
+from .calibration import require_distributions
 from .losses import exponent
 
 __all__ = ["least_label_sum", "minimise_conditional_risk", "minimise_ridge_risk"]
@@ -27,8 +28,13 @@ def minimise_conditional_risk(probabilities: Any, alpha: float) -> tuple[np.ndar
 
     Returns:
         Q, shape (K,), and the certificate of the risk.
+
+    Raises:
+        InputError: for what is not one distribution, or α outside (0, ∞].
     """
-    P, u = np.asarray(probabilities, dtype=float), exponent(alpha)
+    P, u = require_distributions(probabilities), exponent(alpha)
+    if P.ndim != 1:
+        raise InputError(f"probabilities must be one distribution, shape (K,), got {P.shape}")
     Q = cp.Variable(P.size)
     occurring = np.flatnonzero(P > 0)  # the loss of a label that never occurs weighs nothing, even where it is infinite
     if u == 0:
@@ -54,11 +60,16 @@ def minimise_ridge_risk(
 
     Returns:
         w, shape (d,), b, and the certificate.
+
+    Raises:
+        InputError: for α > 1, other labels, or a ridge that is not > 0.
     """
     u = exponent(alpha)
     if u > 0:
         raise InputError(f"alpha must be <= 1, where the loss is convex, got {alpha}")
     require_positive(ridge, "ridge")
+    if not set(np.unique(labels)) <= {-1, 1}:
+        raise InputError(f"labels must be +1 or -1, got {np.unique(labels)[:5].tolist()}")
     w, b = cp.Variable(features.shape[1]), cp.Variable()
     log_loss = cp.logistic(-cp.multiply(labels, features @ w + b))
     mean: Any = cp.sum(log_loss if u == 0 else (cp.exp(-u * log_loss) - 1) / -u) / len(labels)
@@ -69,8 +80,9 @@ def minimise_ridge_risk(
 def least_label_sum(num_classes: int, alpha: float) -> Certificate:
     """Certificate of the least Σ_k l^α(Q(k)) over distributions Q, for 1 < α; the largest is at a corner."""
     u = exponent(alpha)
+    require_classes(num_classes)
     if not 0 < u:
-        raise InputError(f"alpha must be > 1, got {alpha}: below, the largest sum is infinite")
+        raise InputError(f"alpha must be > 1, got {alpha}: up to 1 the largest sum is infinite")
     Q = cp.Variable(num_classes)
     total: Any = (num_classes - cp.sum(cp.power(Q, u, approx=False) if u < 1 else Q)) / u
     return solve(cp.Problem(cp.Minimize(total), _simplex(Q)), tolerance=_TOLERANCE)

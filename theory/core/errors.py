@@ -22,6 +22,8 @@ def require_classes(num_classes: int) -> None:
 def require_positive(value, name: str) -> None:
     """Raise `InputError` unless every entry of `value` is a finite number > 0."""
     try:
+        if np.asarray(value).dtype.kind in "US":
+            raise TypeError(value)  # a number in quotes would pass here and fail later
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError):
         raise InputError(f"{name} must be a number > 0, got {value!r}") from None

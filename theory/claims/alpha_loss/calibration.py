@@ -1,6 +1,7 @@
 """What α-loss estimates: tilting, Arimoto's entropy, calibration of the error; remarks about them that are wrong."""
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import sympy as sp
@@ -58,7 +59,10 @@ def tilting(power=a):
     relation=Relation.EQUAL,
     atol=2e-5,
     formula="the solver's argmin over the simplex = P^(α), its value = minimal_risk(P, α)",
-    cases=cases(masses=MASSES[:1], alpha=ORDERS) + cases(masses=MASSES[1:], alpha=(0.5, 3.0)),
+    cases=(
+        *cases(masses=MASSES[:1], alpha=(*ORDERS, 1.0, float("inf"))),
+        *cases(masses=MASSES[1:], alpha=(0.5, 3.0)),
+    ),
     full_cases=cases(masses=MASSES[1:], alpha=ORDERS),
     wrong={"Q = P": {"order": 1.0}, "Q ∝ P^(1/α)": {"inverse": True}},
 )
@@ -259,7 +263,8 @@ def infimum_at_infinity(slack=0):
     "alpha_loss.calibration_function",
     source=cite("bartlett2006", "Theorem 3; the transform for α-loss derived here"),
     kind=Kind.SYMBOLIC,
-    formula="ψ_α(t) = C_0 - C*_α((1+t)/2), ψ'' = (α/4) S^(1/α-2) (η(1-η))^(α-2) > 0; ψ_(1/2) = 1 - √(1-t²), ψ_∞ = t/2",
+    formula="ψ_α(t) = C_0 - C*_α((1+t)/2), ψ'' = (α/4) S^(1/α-2) (η(1-η))^(α-2) > 0; ψ_(1/2) = 1 - √(1-t²), "
+    "ψ_1 = log 2 - h((1+t)/2), ψ_∞ = t/2",
     wrong={"norm of order 1/α": {"order": 1 / a}, "half of it": {"scale": sp.Rational(1, 2)}},
     exhaustive=True,
 )
@@ -272,7 +277,9 @@ def transform(order=a, scale=1):
     curvature = a / (a - 1) * along / 4  # η = (1 + t)/2 moves by 1/2
     stated = a / 4 * total ** (1 / a - 2) * (first_ * second_) ** (a - 2) * (first_ + second_) ** 2
     T = 1 / (1 + t)  # every t in (0, 1)
-    half = sp.Rational(1, 2)
+    half, T_ = sp.Rational(1, 2), sp.Symbol("T", positive=True)
+    entropy: Any = LN2 + sum(m * sp.log(m) for m in ((1 + T_) / 2, (1 - T_) / 2))
+    curve: Any = sp.diff(entropy, T_, 2)
 
     def psi(alpha):
         mass = [(1 + T) / 2, (1 - T) / 2]
@@ -285,6 +292,13 @@ def transform(order=a, scale=1):
         .positive("is > 0", stated)
         .equal("α = 1/2", sp.expand(psi(half)), 1 - sp.sqrt(1 - T**2))
         .equal("α = ∞: the larger mass minus a half", scale * ((1 + T) / 2 - half), T / 2)
+        .equal(
+            "α = 1: the curvature of log 2 - h is the stated one",
+            scale * curve.subs(T_, T),
+            stated.subs(a, 1).subs({first_: (1 + T) / 2, second_: (1 - T) / 2}),
+        )
+        .equal("as is its value at 0", entropy.subs(T_, 0), 0)
+        .equal("and its slope there", sp.diff(entropy, T_).subs(T_, 0), 0)
     )
 
 
@@ -323,7 +337,7 @@ def calibration_bound(alpha, factor=1.0, linear=False):
     exhaustive=True,
 )
 def curvature_of_transform(power=2, best=LN2):
-    """An excess risk bounds the square of the excess error; the constant is worst at α = ln 2."""
+    """A small excess error costs its square in excess risk, times a constant that is least at α = ln 2."""
     half = sp.Rational(1, 2)
     stated = a * 2 ** (1 / a - power)
     at_even = a / 4 * (2 * half**a) ** (1 / a - 2) * (half * half) ** (a - 2)  # ψ''(0)

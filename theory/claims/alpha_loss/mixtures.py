@@ -41,7 +41,7 @@ RIDGES = tuple(10.0 ** (k / 2) for k in range(-8, 1))
     exhaustive=True,
     assumptions=(
         "two dimensions for the regression on Z; losses as mixtures of exponentials for Stein's identity",
-        "not both α = ∞ and flips of 1/2, where the risk is constant",
+        "μ ≠ 0; not both α = ∞ and flips of 1/2, where the risk is constant",
     ),
 )
 def stationary_line(factor=1, fall=None, turn=None):
@@ -88,7 +88,8 @@ def stationary_line(factor=1, fall=None, turn=None):
     "alpha_loss.gaussian_minimiser",
     source=cite("tailbound", "landscape of Sypherd et al. (2022) on a Gaussian mixture"),
     kind=Kind.SYMBOLIC,
-    formula="argmin R_α = 2 α Σ^(-1) μ, the α-tilted Bayes logit; |l'(z)| e^(z/(2α)) is even, so the gradient is 0",
+    formula="argmin R_α = 2 α Σ^(-1) μ, the α-tilted Bayes logit; |l'(z)| e^(z/(2α)) is even, so the gradient is 0; it "
+    "is in a ball of radius r while α <= r / (2 ||Σ^(-1) μ||)",
     wrong={"α Σ^(-1) μ": {"factor": 1}, "2 Σ^(-1) μ": {"power": 0}},
     exhaustive=True,
 )
@@ -98,6 +99,8 @@ def gaussian_point(factor=2, power=1):
     s = 1 / (1 + E)
     weight = s ** (1 - 1 / alpha) * (1 - s)
     c = factor * alpha**power  # θ = c Σ^(-1) μ
+    r, size = sp.symbols("r p", positive=True)  # the ball, ||Σ^(-1) μ||
+    past = sp.Symbol("t", nonnegative=True)
     mean, variance = c * q, c**2 * q
     X, M = sp.symbols("x_Σμ q_0", real=True)  # ⟨Σ^(-1)μ, x⟩
     odds = sp.expand(-((M - 2 * X) - (M + 2 * X)) / 2)  # log density of N(μ, Σ) over N(-μ, Σ), x'Σ^(-1)x cancelled
@@ -106,6 +109,10 @@ def gaussian_point(factor=2, power=1):
         .equal("Bayes log odds", odds, 2 * X)
         .equal("α times it is the score at c = 2α", alpha * 2 * X, c * X)
         .equal("the density of Z is e^(z m/v) times an even function", mean / variance, 1 / (2 * alpha))
+        .nonnegative(
+            "α = r / (2 ||Σ^(-1)μ||) / (1 + t), t >= 0: its norm is at most r",
+            r - (c * size).subs(alpha, r / (2 * size) / (1 + past)),
+        )
         .equal(
             "|l'(z)| e^(z/(2α)) is even",
             sp.expand_log(sp.log(weight) - sp.log(weight.subs(E, 1 / E)), force=True),

@@ -9,6 +9,7 @@ from ...alpha_loss.losses import alpha_loss, exponent
 from ...core.claims import Kind, Relation, Sides, cases, claim
 from ...core.derivation import Derivation
 from ...core.sources import cite
+from .shape import t
 
 
 @claim(
@@ -18,7 +19,7 @@ from ...core.sources import cite
     relation=Relation.EQUAL,
     rtol=1e-6,
     formula="over distributions Q, α > 1: least Σ_k l^α(Q_k) = (α/(α-1)) (K - K^(1/α)), largest (α/(α-1)) (K - 1)",
-    cases=(*cases(num_classes=[2, 3, 10], alpha=[1.5, 3.0]), {"num_classes": 100, "alpha": 3.0}),
+    cases=(*cases(num_classes=[2, 3, 10], alpha=[1.5, 3.0, float("inf")]), {"num_classes": 100, "alpha": 3.0}),
     full_cases=cases(num_classes=[100], alpha=[1.5, 10.0]),
     wrong={"K^(1-1/α)": {"power": "u"}},
 )
@@ -37,11 +38,12 @@ def label_sum(num_classes, alpha, power="v"):
     "alpha_loss.noise_gap_identity",
     source=cite("zhang2018", "Theorem 1, in α; f* need not attain zero risk"),
     kind=Kind.SYMBOLIC,
-    formula="R_η = (1 - η K/(K-1)) R + η/(K-1) E Σ_k l; so R(f_η) - R(f*) <= η (Σmax - Σmin) / (K - 1 - η K)",
-    wrong={"flips over K labels": {"others": 0}},
+    formula="R_η = (1 - η K/(K-1)) R + η/(K-1) E Σ_k l; for η < 1 - 1/K so R(f_η) - R(f*) <= "
+    "η (Σmax - Σmin) / (K - 1 - η K)",
+    wrong={"flips over K labels": {"others": 0}, "every η": {"rate": t}},
     exhaustive=True,
 )
-def noise_gap_identity(others=1):
+def noise_gap_identity(others=1, rate=None):
     """Uniform flips add a multiple of the summed loss; its range bounds what the noisy minimiser can lose."""
     K = sp.Symbol("k", integer=True, positive=True) + 1
     eta, own, rest = sp.symbols("eta l_y l_rest", positive=True)  # loss of the true label, of the others summed
@@ -52,6 +54,9 @@ def noise_gap_identity(others=1):
     return (
         Derivation()
         .equal("noisy risk", noisy, weight * own + eta / (K - 1) * (own + rest))
+        .positive(
+            "the weight of the clean risk is > 0 for η < 1 - 1/K", weight.subs(eta, rate or (1 - 1 / K) / (1 + t))
+        )
         .equal("gap from the range s of the sum", eta / (K - 1) * spread / weight, eta * spread / (K - 1 - eta * K))
         .equal("the range", (K - 1) / u - (K - K**v) / u, (K**v - 1) / u)
     )
@@ -63,7 +68,7 @@ def noise_gap_identity(others=1):
     kind=Kind.NUMERIC,
     relation=Relation.AT_MOST,
     atol=1e-12,
-    formula="R(f_η) - R(f*) <= η (α/(α-1)) (K^(1/α) - 1)/(K - 1 - η K); -> 0 as α -> ∞",
+    formula="R(f_η) - R(f*) <= η (α/(α-1)) (K^(1/α) - 1)/(K - 1 - η K), η < 1 - 1/K; -> 0 as α -> ∞",
     cases=cases(num_classes=[2, 3, 10, 100], alpha=[1.5, 2.0, 10 / 3, 10.0, float("inf")]),
     wrong={"a thirtieth": {"factor": 1 / 30}, "K^(1/α²)": {"squared": True}},
 )
