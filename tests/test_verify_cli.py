@@ -178,7 +178,7 @@ def test_explain_marks_a_variant_that_must_not_hold():
 
 @pytest.mark.parametrize(
     ("several", "named"),
-    [("ldam", "ldam.bias_shift"), ("ldam.bias_*", "ldam.bias_shift"), ("*", "alpha_loss.tilting")],
+    [("ldam", "ldam.bias_shift"), ("ldam.bias_*", "ldam.bias_shift"), ("*", "alpha_loss.limits")],
 )
 def test_explain_takes_one_claim(several, named):
     assert_rejected(run("explain", several), f"one claim id, got '{several}'", named)

@@ -50,7 +50,8 @@ def slqc_algebra(factor=2, spare=1):
 )
 def slqc_formula(start_alpha, alpha, parameter_radius, feature_norm, factor=2, power=1, gone=1):
     """The library's radius is the derived one, the change of the gradient bounded by the saturation constant."""
-    rho, G, r, X = 3.0, 0.4, 1.5, feature_norm
+    rho, r, X = 3.0, 1.5, feature_norm
+    G = 4 * X
     sigmoid = 1 / (1 + np.exp(-r))
     delta = X * np.log(1 + np.exp(r)) * sigmoid**power * (1 / start_alpha - gone / alpha)
     stated = slqc_radius(
