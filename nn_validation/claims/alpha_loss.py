@@ -121,3 +121,17 @@ def network_rare(folder, pair=("alpha:alpha=0.8", "ce")):
     Its gradient has no bound: where the rate is too large for it, it never recovers; see `max_weight` of the loss.
     """
     return gap(folder, pair, "rare")
+
+
+@on_sets(
+    "alpha_loss.network_rare_given_up",
+    folders=sets_with("ce", "alpha:alpha=1.5"),
+    source=cite("tailbound", "α > 1 weighs hopeless examples less; after a long tail those are of the rare classes"),
+    formula="test error of the rarer half of the classes: α = 1.5 - CE > 0",
+    relation=Relation.GREATER,
+    undecided=("digits", "cifar_10"),
+    wrong={"α = 1.5 is better": {"pair": ("ce", "alpha:alpha=1.5")}},
+)
+def network_rare_given_up(folder, pair=("alpha:alpha=1.5", "ce")):
+    """After training on a long tail α = 1.5 costs the rare classes."""
+    return gap(folder, pair, "rare")
