@@ -1,4 +1,4 @@
-"""Properties of the α-loss formulas, its proximal map, limits and fits; the claims are tested elsewhere."""
+"""Properties of the α-loss, its gradient and its proximal map, in numpy and torch; bad input of the whole system."""
 
 from fractions import Fraction
 
@@ -7,18 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tailbound.sims.alpha_loss import (
-    CONTAMINATED_ERRORS,
-    FLIP_ERRORS,
-    LIMITS,
-    draw_errors,
-    draw_generalisation,
-    draw_limits,
-    draw_slqc_radii,
     fit_path,
-    noisy_mixture,
 )
-from tailbound.sims.vs_loss.erm import fit_ridge
-from tailbound.sims.vs_loss.gaussian import draw_sample
 from tailbound.theory.alpha_loss.calibration import (
     arimoto_entropy,
     calibration_curvature,
@@ -32,14 +22,10 @@ from tailbound.theory.alpha_loss.landscape import (
     convexity_modulus,
     descent_steps,
     generalisation_bound,
-    inflection,
     largest_loss,
     lipschitz_constant,
     noise_gap_bound,
-    saturation_constants,
     slqc_radius,
-    smallest_alpha_for_gap,
-    steepest_probability,
 )
 from tailbound.theory.alpha_loss.losses import (
     MarginLoss,
@@ -61,23 +47,14 @@ from tailbound.theory.alpha_loss.mixtures import (
 from tailbound.theory.claims import load
 from tailbound.theory.constants import derive
 from tailbound.theory.core.errors import InputError
-from tailbound.theory.core.fixed_point import NotConverged
 from tailbound.theory.vs_loss.mixture import GaussianMixture
 from tailbound.theory.vs_loss.quadrature import layered_nodes
 from tailbound.theory.vs_loss.scalar_losses import LogisticLoss
-from tailbound.theory.vs_loss.state_evolution import ridge_erm
 
 INF = float("inf")
 alphas = st.floats(0.05, 50) | st.sampled_from([1.0, 1 - 1e-12, 1 + 1e-12, INF])
 probabilities = st.floats(1e-12, 1.0)
 steady = settings(deadline=None, max_examples=60)
-
-
-def masses(numbers):
-    return np.array(numbers) / sum(numbers)
-
-
-distributions = st.lists(st.floats(0.01, 1), min_size=2, max_size=6).map(masses)
 
 # The loss
 
@@ -317,386 +294,6 @@ def test_proximal_map_of_the_log_loss():
     for step in (0.01, 1.0, 300.0):
         for found, stated in zip(MarginLoss(1.0).prox(h, step), LogisticLoss().prox(h, step), strict=True):
             assert found == pytest.approx(stated, rel=1e-9, abs=1e-12)
-
-
-# Calibration
-
-
-@steady
-@given(distributions, st.floats(0.1, 10))
-def test_tilting_is_undone_by_its_inverse(p, alpha):
-    assert tilted(tilted(p, alpha), 1 / alpha) == pytest.approx(p, rel=1e-9)
-    assert (np.diff(tilted(p, alpha)[np.argsort(p)]) >= 0).all()  # rounding may make a tie
-
-
-@steady
-@given(distributions, alphas)
-def test_tilted_distribution_has_the_least_risk(p, alpha):
-    least = minimal_risk(p, alpha)
-    for q in (p, np.full(p.size, 1 / p.size), np.roll(p, 1)):
-        assert p @ alpha_loss(q, alpha) >= least - 1e-12 * (1 + abs(least))
-
-
-def test_tilting_of_many_distributions_at_once():
-    rows = np.array([[1.0, 0.0], [0.5, 0.5], [0.3, 0.7]])
-    for alpha in (0.5, 3.0, 2000.0):  # 2^-2000 underflows beside 1
-        assert tilted(rows, alpha) == pytest.approx(np.array([tilted(row, alpha) for row in rows]))
-    assert tilted(rows, 2000.0)[1].tolist() == [0.5, 0.5]
-
-
-def test_zeros_and_ties():
-    assert tilted([0.5, 0.5, 0.0], INF).tolist() == [0.5, 0.5, 0.0]
-    assert tilted([0.6, 0.4, 0.0], 0.5)[2] == 0
-    assert np.isfinite(minimal_risk([0.6, 0.4, 0.0], 0.5))
-    assert minimal_risk([1.0, 0.0], 0.3) == 0
-
-
-def test_entropy_is_continuous_in_alpha():
-    joint = [[0.2, 0.1, 0.0], [0.1, 0.3, 0.3]]
-    slope = (arimoto_entropy(joint, 1.001) - arimoto_entropy(joint, 0.999)) / 0.002
-    for near in (1e-4, 1e-8, 1e-12):  # the textbook form is off by 1e-16 / near
-        expected = arimoto_entropy(joint, 1.0) + slope * near
-        assert arimoto_entropy(joint, 1 + near) == pytest.approx(expected, abs=1e-15 + near**2)
-    assert arimoto_entropy(joint, 1.1 - 1e-9) == pytest.approx(arimoto_entropy(joint, 1.1 + 1e-9), abs=1e-8)
-    assert arimoto_entropy(joint, 0.9 - 1e-9) == pytest.approx(arimoto_entropy(joint, 0.9 + 1e-9), abs=1e-8)
-    assert arimoto_entropy(joint, 1e6) == pytest.approx(arimoto_entropy(joint, INF), abs=1e-5)
-    assert arimoto_entropy([[0.25, 0.25], [0.25, 0.25]], 0.3) == pytest.approx(np.log(2))
-
-
-@pytest.mark.parametrize(
-    ("alpha", "stated"),
-    [(0.5, lambda t: 1 - np.sqrt(1 - t * t)), (INF, lambda t: t / 2), (2.0, lambda t: np.sqrt(2 + 2 * t * t) - 2**0.5)],
-)
-def test_calibration_function_in_closed_form(alpha, stated):
-    t = np.linspace(0, 1, 21)
-    assert calibration_function(t, alpha) == pytest.approx(stated(t), abs=1e-12)
-
-
-def test_calibration_function_of_the_log_loss():
-    t = np.array([1e-9, 0.3, 0.8, 1.0])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        entropy = -sum(np.where(p > 0, p * np.log(p), 0.0) for p in ((1 + t) / 2, (1 - t) / 2))
-    assert calibration_function(t, 1.0)[1:] == pytest.approx((np.log(2) - entropy)[1:], rel=1e-14)
-    assert calibration_function(t, 1.0)[0] == pytest.approx(t[0] ** 2 / 2, rel=1e-12)
-
-
-@pytest.mark.parametrize("alpha", [0.01, 0.5, 0.989, 0.99, 0.9999, 1 + 1e-12, 1.009, 1.02, 3.0, 1e6])
-def test_calibration_function_keeps_its_digits(alpha):
-    """Against the textbook form in 50 digits; at 1e-9 that form has none left in double precision."""
-    mp = pytest.importorskip("mpmath")
-    with mp.workdps(50):
-        a = mp.mpf(alpha)
-        for t in (1e-9, 1e-3, 0.3, 0.9, 1 - 1e-9, 1.0):
-            norm = (((1 + mp.mpf(t)) / 2) ** a + ((1 - mp.mpf(t)) / 2) ** a) ** (1 / a)
-            stated = float(a / (a - 1) * (norm - 2 ** (1 / a - 1)))
-            assert calibration_function(t, alpha) == pytest.approx(stated, rel=1e-12)
-
-
-def test_calibration_beyond_the_largest_number():
-    assert calibration_function([0.0, 0.5], 1e-4).tolist() == [0.0, INF]
-    assert calibration_curvature(1e-4) == calibration_curvature(1e-300) == INF
-    assert calibration_curvature(1 / 1030) == pytest.approx(2.0**1000 * (2.0**28 / 1030), rel=1e-9)  # 2^1030 overflows
-
-
-def test_minimal_risk_of_a_peaked_distribution():
-    mp = pytest.importorskip("mpmath")
-    peaked = [1 - 2**-40, 2**-40]
-    with mp.workdps(50):
-        a = mp.mpf(1.0999)
-        stated = float(a / (a - 1) * (1 - sum(mp.mpf(p) ** a for p in peaked) ** (1 / a)))
-    assert minimal_risk(peaked, 1.0999) == pytest.approx(stated, rel=1e-12)
-    assert minimal_risk([peaked, peaked[::-1]], 1.0999) == pytest.approx([stated] * 2, rel=1e-12)
-    with mp.workdps(50):
-        a = mp.mpf(1e-3)
-        stated = float(a / (1 - a) * ((1 + mp.mpf(1e-200) ** a) ** (1 / a) - 1))
-    assert minimal_risk([1.0, 1e-200], 1e-3) == pytest.approx(stated, rel=1e-9)  # single losses overflow
-
-
-# Landscape
-
-
-@steady
-@given(st.floats(0.2, 20), st.floats(0.1, 8))
-def test_constants_bound_the_loss(alpha, radius):
-    z, loss = np.linspace(-radius, radius, 401), MarginLoss(alpha)
-    steepest = np.abs(loss.slope(z)).max()
-    assert steepest <= lipschitz_constant(alpha, radius) * (1 + 1e-12)
-    assert steepest >= lipschitz_constant(alpha, radius) * 0.999
-    assert loss.value(z).max() == pytest.approx(largest_loss(alpha, radius))
-    if alpha <= 1:
-        assert loss.curvature(z).min() == pytest.approx(convexity_modulus(alpha, radius))
-    else:
-        s = steepest_probability(alpha)
-        assert np.log(s / (1 - s)) == pytest.approx(inflection(alpha))
-
-
-def test_constants_on_the_line():
-    assert lipschitz_constant(1.0) == 1
-    assert lipschitz_constant(0.9) == INF
-    assert lipschitz_constant(INF) == 0.25
-    assert inflection(1.0) == -INF
-    assert steepest_probability(0.5) == 0
-
-
-def test_bounds():
-    assert generalisation_bound(2.0, radius=1.0, num_examples=400) == pytest.approx(
-        generalisation_bound(2.0, radius=1.0, num_examples=100) / 2
-    )
-    assert descent_steps(0.1, 1.0, 1.0) == 100
-    assert descent_steps(0.1, 2.0, 1.0) == descent_steps(0.1, 1.0, 2.0) == descent_steps(0.05, 1.0, 1.0) == 400
-    assert descent_steps(0.3, 1.0, 1.0) == 12
-    assert noise_gap_bound(INF, 10, 0.4) == 0
-    for gap in (1e-300, 1e-20, 0.1, 1e10):
-        assert noise_gap_bound(smallest_alpha_for_gap(10, 0.3, gap), 10, 0.3) == pytest.approx(gap, rel=1e-5)
-    assert 1 < smallest_alpha_for_gap(10, 0.3, 1e300) < 1 + 1e-15
-    known = {"gradient_norm": 0.3, "start_radius": 0.5, "radius": 1.0, "feature_norm": 1.0, "parameter_radius": 1.0}
-    assert slqc_radius(1.0, 1.0, **known) == pytest.approx(0.5)
-    assert slqc_radius(4.0, 1.0, **known) == 0
-    at_zero = 0.3 * 0.5 - 2 * np.log(2) / 2 * (1 - 1 / 1.05)  # θ = 0: L σ(0) = log(2) / 2
-    moved = np.log(2) / 2 * (1 - 1 / 1.05)
-    assert slqc_radius(1.05, 1.0, **known | {"radius": 0.0}) == pytest.approx(at_zero / (0.3 + moved))
-    for pair in ((1.0, 2.0), (2.0, 0.5)):
-        with pytest.raises(InputError, match="start_alpha"):
-            slqc_radius(*pair, **known)
-    with pytest.raises(InputError, match="radius must lie in"):
-        slqc_radius(1.0, 1.0, **known | {"radius": INF})
-    value, slope = saturation_constants(2.0)
-    z = np.array([-2.0])
-    assert abs(MarginLoss(3.0).value(z) - MarginLoss(1.0).value(z))[0] <= value * 2 / 3
-    assert abs(MarginLoss(3.0).slope(z) - MarginLoss(1.0).slope(z))[0] <= slope * 2 / 3
-
-
-# Mixtures
-
-
-def test_flipped_mixture():
-    mixture = GaussianMixture.binary(0.3, (2.0, 1.0), 0.5)
-    noisy = flipped(mixture, (0.1, 0.0))
-    assert noisy.priors == pytest.approx((0.27, 0.7, 0.03))
-    assert noisy.signs == (1, -1, -1)
-    assert noisy.gram[2] == pytest.approx((4.0, 0.5, 4.0))
-    assert flipped(mixture, 0.0) == mixture
-
-
-@pytest.mark.parametrize("alpha", [0.5, 1.0, 3.0])
-@pytest.mark.parametrize("flip_rate", [0.0, 0.2])
-def test_population_gradient_by_differences(alpha, flip_rate):
-    known = {"mean": [0.5, 0.2], "covariance": [[1.0, 0.3], [0.3, 0.5]], "alpha": alpha, "flip_rate": flip_rate}
-    theta, step = np.array([0.7, -1.2]), 1e-5
-    measured = [
-        (population_risk(theta + step * e, **known) - population_risk(theta - step * e, **known)) / (2 * step)
-        for e in np.eye(2)
-    ]
-    assert population_gradient(theta, **known) == pytest.approx(measured, rel=1e-6, abs=1e-9)
-
-
-@pytest.mark.parametrize("alpha", [0.3, 0.5, 1.0, 3.0, INF])
-@pytest.mark.parametrize("length", [0.01, 1.0, 8.0])
-def test_population_risk_by_adaptive_integration(alpha, length):
-    """For α < 1 most of the integral is far out: at α = 0.3 and length 8 the bulk is 14 deviations away."""
-    mp = pytest.importorskip("mpmath")
-    mean, covariance, theta = [0.5, 0.25], [[1.0, 0.3], [0.3, 0.5]], length * np.array([0.8, -0.6])
-    m, s = float(theta @ mean), float(np.sqrt(theta @ covariance @ theta))
-    with mp.workdps(25):
-        u = mp.mpf(1) if alpha == INF else 1 - 1 / mp.mpf(alpha)
-
-        def loss(z):
-            cost = mp.log1p(mp.exp(-z))
-            return cost if u == 0 else -mp.expm1(-u * cost) / u
-
-        k = float(max(-u, 0)) * s
-        marks = {-20.0 - k, *(side * k + d for side in (-1, -0.5, 0.5, 1) for d in (-4, 0, 4)), 20.0 + k}
-        marks |= {float(-m / s + d / s) for d in (-20, -4, 0, 4, 20)}
-        places = sorted(mark for mark in marks if abs(mark) <= 20 + k)
-        sides = [float(mp.quad(lambda g, way=way: loss(way * (m + s * g)) * mp.npdf(g), places)) for way in (1, -1)]
-    for rate in (0.0, 0.3, 1.0):
-        expected = (1 - rate) * sides[0] + rate * sides[1]
-        assert population_risk(theta, mean, covariance, alpha, flip_rate=rate) == pytest.approx(expected, rel=1e-10)
-
-
-def test_flips_mix_the_risks_of_a_score_and_of_its_opposite():
-    known, theta = {"mean": [0.5, 0.2], "covariance": [[1.0, 0.3], [0.3, 0.5]]}, np.array([0.7, -1.2])
-    for alpha in (0.4, 2.0):
-        for function, sign in ((population_risk, 1), (population_gradient, -1)):
-            there, back = (function(way * theta, **known, alpha=alpha) for way in (1, -1))
-            mixed = function(theta, **known, alpha=alpha, flip_rate=0.2)
-            assert mixed == pytest.approx(0.8 * there + sign * 0.2 * back, rel=1e-12)
-
-
-def test_risk_beyond_the_largest_number():
-    with pytest.raises(InputError, match=r"theta of length 1e\+03 makes single losses overflow at alpha 0.5"):
-        population_risk([1e3], [1.0], [[1.0]], 0.5)
-
-
-def test_descent_that_cannot_arrive():
-    with pytest.raises(NotConverged, match="10 steps"):
-        normalised_descent([5.0, 5.0], [0.5, 0.2], np.eye(2), 1.0, step=0.1, within=0.1, max_steps=10)
-
-
-def test_descent_where_the_gradient_vanishes():
-    with pytest.raises(NotConverged, match="gradient is 0; start nearer"):
-        normalised_descent([-3000.0, -1000.0], [0.5, 0.25], np.eye(2) * 1e-4, 2.0, step=0.05, within=0.2)
-
-
-def test_stationary_points_of_another_loss_leave_the_line():
-    """Where neither of the two means is of one sign the argument fails: l = z³/3 - z, l' = z² - 1, l'' = 2 z."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(20)
-    z = nodes  # of N(⟨θ, μ⟩, θ'θ) at θ = (0, 1), μ = (1, 0)
-    assert weights @ (z**2 - 1) == pytest.approx(0, abs=1e-12)
-    assert weights @ (2 * z) == pytest.approx(0, abs=1e-12)
-    for alpha, rate in ((0.5, 0.0), (1.0, 0.3), (3.0, 0.3), (3.0, 0.7), (INF, 0.4)):
-        gradient = population_gradient([0.0, 1.0], [1.0, 0.0], np.eye(2), alpha, flip_rate=rate)
-        assert np.abs(gradient).max() > 1e-3
-
-
-def test_limit_does_not_see_which_class_is_called_first():
-    plus = ridge_erm(flipped(GaussianMixture.antipodal(0.3, 2.0), 0.1), 0.5, 0.05, (MarginLoss(0.6),) * 2)
-    minus = ridge_erm(flipped(GaussianMixture.antipodal(0.7, 2.0), 0.1), 0.5, 0.05, (MarginLoss(0.6),) * 2)
-    assert plus.errors[:2] == pytest.approx(minus.errors[:2][::-1], abs=1e-8)
-    assert max(plus.residual, plus.correction) < 1e-9
-
-
-# Fits
-
-
-def points(seed=0, n=60, d=4):
-    rng = np.random.default_rng(seed)
-    labels = np.where(rng.random(n) < 0.4, 1, -1)
-    return labels[:, None] * 0.7 + rng.standard_normal((n, d)), labels
-
-
-def test_fits_are_stationary_and_continue_from_the_log_loss():
-    features, labels = points()
-    fitted = fit_path(features, labels, [4.0, 0.5, 1.0, 2.0], ridge=0.05)
-    assert set(fitted) == {0.5, 1.0, 2.0, 4.0}
-    for alpha, (w, b) in fitted.items():
-        slopes = MarginLoss(alpha).slope(labels * (features @ w + b)) * labels / len(labels)
-        assert features.T @ slopes + 0.05 * w == pytest.approx(np.zeros(4), abs=1e-5)
-        assert slopes.sum() == pytest.approx(0, abs=1e-5)
-
-
-def test_conic_program_agrees_with_newton():
-    from tailbound.theory.alpha_loss.programs import minimise_ridge_risk
-
-    features, labels = points(n=30, d=3)
-    w, b = fit_ridge(features, labels, (MarginLoss(0.6),) * 2, 0.1)
-    by_cone, intercept, proof = minimise_ridge_risk(features, labels, 0.6, 0.1)
-    assert by_cone == pytest.approx(w, abs=1e-5)
-    assert intercept == pytest.approx(b, abs=1e-5)
-    value = MarginLoss(0.6).value(labels * (features @ w + b)).mean() + 0.05 * w @ w
-    assert proof.bound - 1e-9 <= value <= proof.value + 1e-7
-
-
-def test_programs_refuse_what_is_not_convex():
-    from tailbound.theory.alpha_loss.programs import least_label_sum, minimise_conditional_risk, minimise_ridge_risk
-
-    with pytest.raises(InputError, match="alpha must be <= 1"):
-        minimise_ridge_risk(*points(), 2.0, 0.1)
-    with pytest.raises(InputError, match="alpha must be > 1"):
-        least_label_sum(3, 1.0)
-    with pytest.raises(InputError, match=r"labels must be \+1 or -1, got \[0, 1, 2\]"):
-        minimise_ridge_risk(np.eye(3), np.array([1, 0, 2]), 0.5, 0.1)
-    for num_classes in (1, 2.5):
-        with pytest.raises(InputError, match="num_classes must be a whole number >= 2"):
-            least_label_sum(num_classes, 2.0)
-    for wrong in ([np.nan, 0.7], [0.7, 0.6], [1.7, -0.7]):
-        with pytest.raises(InputError, match="sum to 1"):
-            minimise_conditional_risk(wrong, 2.0)
-    with pytest.raises(InputError, match=r"one distribution, shape \(K,\), got \(2, 2\)"):
-        minimise_conditional_risk([[0.5, 0.5], [0.2, 0.8]], 2.0)
-
-
-def test_methods_meet_the_same_data():
-    case = dict(FLIP_ERRORS.cases[0], num_examples=40)
-    both, one = (
-        draw_errors(np.random.default_rng(3), **(case | {"alphas": chosen})) for chosen in ((1.0, 2.0), (1.0,))
-    )
-    assert both[0] == one[0]
-
-
-def test_errors_are_those_of_the_fitted_weights():
-    case = dict(FLIP_ERRORS.cases[0], num_examples=40, prior=0.3, alphas=(1.0, 2.0))
-    rows = draw_errors(np.random.default_rng(3), **case)
-    mixture = noisy_mixture(0.3, 2.0, 0.0, 0.0, 1.0)
-    sample = draw_sample(np.random.default_rng(3), mixture, 40, 8)
-    fitted = fit_path(sample.features, sample.labels, (1.0, 2.0), case["ridge"])
-    for row in rows:
-        w, b = fitted[row["alpha"]]
-        plus, minus = sample.test_errors(w, b)[:2]
-        assert row["error_plus"] == pytest.approx(plus, abs=1e-5)
-        assert row["error_minus"] == pytest.approx(minus, abs=1e-5)
-        assert row["balanced_error"] == pytest.approx((plus + minus) / 2, abs=1e-5)
-        assert row["norm"] == pytest.approx(np.linalg.norm(w), rel=1e-4)
-
-
-def test_limits_are_those_of_the_clean_classes():
-    case = dict(LIMITS.cases[0], prior=0.2, alphas=(0.6,))
-    (row,) = draw_limits(np.random.default_rng(0), **case)
-    mixture = noisy_mixture(0.2, 2.0, 0.0, 0.0, 1.0)
-    limit = ridge_erm(mixture, case["aspect_ratio"], case["ridge"], (MarginLoss(0.6),) * 2)
-    assert [row["error_plus"], row["error_minus"]] == pytest.approx(limit.errors.tolist(), abs=1e-5)
-    assert row["error_plus"] > 2 * row["error_minus"]
-    assert row["balanced_error"] == pytest.approx(limit.errors.mean(), abs=1e-5)
-
-
-def test_gaps_and_their_bounds_of_a_draw():
-    known = {"dimension": 3, "num_examples": 50, "parameter_radius": 2.0, "num_points": 7}
-    rows = draw_generalisation(np.random.default_rng(5), **known, alphas=(0.5, 1.0, 8.0))
-    rng = np.random.default_rng(5)
-    truth = 2 * rng.standard_normal(3)
-    sets = []
-    for count in (50, 10_000):
-        x = rng.random((count, 3))
-        sets.append(x * np.where(rng.random(count) < 1 / (1 + np.exp(-x @ truth)), 1, -1)[:, None])
-    points = rng.standard_normal((7, 3))
-    shift = sets[1].mean(axis=0) - sets[0].mean(axis=0)
-    points = np.vstack([points, shift, -shift])
-    points *= 2 / np.linalg.norm(points, axis=1, keepdims=True)
-    soft_errors = (1 / (1 + np.exp(sets[1] @ points.T))).mean(axis=0)
-    for row in rows:
-        seen, fresh = (MarginLoss(row["alpha"]).value(x @ points.T).mean(axis=0) for x in sets)
-        assert row["gap"] == pytest.approx((fresh - seen).max(), abs=1e-5)
-        assert row["distance"] == pytest.approx(np.abs(seen - soft_errors).max(), abs=1e-5)
-        bounds = [
-            generalisation_bound(row["alpha"], radius=2 * 3**0.5, num_examples=50, failure_probability=p)
-            for p in (0.05, 0.025)
-        ]
-        assert row["bound"] == pytest.approx(bounds[0], abs=1e-5)
-        if row["alpha"] >= 1:
-            tail = np.log1p(np.exp(2 * 3**0.5)) ** 2 / (2 * row["alpha"])
-            assert row["distance_bound"] == pytest.approx(bounds[1] + tail, abs=1e-5)
-        else:
-            assert np.isnan(row["distance_bound"])
-
-
-def test_radii_are_predicted_from_bounds_of_the_data(monkeypatch):
-    seen = []
-    monkeypatch.setattr("tailbound.sims.alpha_loss.slqc_radius", lambda *given, **known: seen.append(known) or 0.1)
-    known = {"dimension": 4, "num_examples": 60, "start_alpha": 1.0, "alphas": (1.1,), "num_points": 5}
-    draw_slqc_radii(np.random.default_rng(1), **known)
-    assert len(seen) >= 1
-    for each in seen:
-        assert each["feature_norm"] == 2.0  # of the cube's corner in four dimensions
-        assert each["parameter_radius"] == 2.0
-        assert 0 < each["radius"] <= 2.0 * 2.0
-
-
-def test_continuation_takes_small_steps_of_its_own():
-    """A far cluster under the wrong label: from the log-loss straight to α = 8 the descent ends in another minimum."""
-    case = dict(CONTAMINATED_ERRORS.cases[-1], num_examples=200)
-    straight, stepwise = (
-        {row["alpha"]: row for row in draw_errors(np.random.default_rng(0), **(case | {"alphas": chosen}))}[8.0]
-        for chosen in ((8.0,), (1.4, 2.0, 2.8, 4.0, 5.6, 8.0))
-    )
-    assert straight["balanced_error"] == pytest.approx(stepwise["balanced_error"], abs=1e-3)
-
-
-def test_outliers_join_the_mixture():
-    mixture = noisy_mixture(0.5, 2.0, 0.1, 0.2, 3.0)
-    assert sum(mixture.priors) == pytest.approx(1)
-    assert mixture.priors[-1] == pytest.approx(0.2)
-    assert mixture.gram[-1][-1] == pytest.approx(36.0)
-    assert mixture.signs[-1] == -1
 
 
 # Constants

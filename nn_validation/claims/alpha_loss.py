@@ -118,7 +118,7 @@ def network_clean(folder, rate=0.0, method="alpha:alpha=3"):
 def network_rare(folder, pair=("alpha:alpha=0.8", "ce")):
     """After training on a long tail α = 0.8 errs less on the rare classes than cross-entropy.
 
-    Its gradient has no bound: where the rate is too large for it, it never recovers; see `max_weight` of the loss.
+    An example may weigh up to `max_weight` of the loss, 1e4: where the rate is too large for that, it never recovers.
     """
     return gap(folder, pair, "rare")
 

@@ -4,6 +4,7 @@
 intercept, labels ±1 alike and x | y from N(y μ, Σ), the risk at θ is E l(Z) with Z from N(⟨θ, μ⟩, θ'Σθ).
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -103,7 +104,9 @@ def population_risk(theta: Any, mean: Any, covariance: Any, alpha: float, *, fli
     loss = MarginLoss(alpha)
     with np.errstate(over="ignore"):
         values = (1 - flip_rate) * loss.value(z) + (flip_rate * loss.value(-z) if flip_rate else 0.0)
-        return _finite(float(weights @ values), theta, alpha)
+        risk = float(weights @ values)
+    _require_short(math.isfinite(risk), theta, alpha)
+    return risk
 
 
 def population_gradient(theta: Any, mean: Any, covariance: Any, alpha: float, *, flip_rate: float = 0.0) -> np.ndarray:
@@ -124,7 +127,8 @@ def population_gradient(theta: Any, mean: Any, covariance: Any, alpha: float, *,
     with np.errstate(over="ignore", invalid="ignore"):
         slope = (1 - flip_rate) * loss.slope(z) - (flip_rate * loss.slope(-z) if flip_rate else 0.0)
         curvature = (1 - flip_rate) * loss.curvature(z) + (flip_rate * loss.curvature(-z) if flip_rate else 0.0)
-        factors = [_finite(float(weights @ each), theta, alpha) for each in (slope, curvature)]
+        factors = weights @ slope, weights @ curvature
+    _require_short(bool(np.isfinite(factors).all()), theta, alpha)
     return factors[0] * np.asarray(mean, dtype=float) + factors[1] * (np.asarray(covariance) @ np.asarray(theta))
 
 
@@ -187,12 +191,11 @@ def _moments(mean: Any, covariance: Any) -> tuple[np.ndarray, np.ndarray]:
     return mean, covariance
 
 
-def _finite(value: float, theta: Any, alpha: float) -> float:
-    if not np.isfinite(value):
+def _require_short(short: bool, theta: Any, alpha: float) -> None:
+    if not short:
         raise InputError(
             f"theta of length {np.linalg.norm(theta):.3g} makes single losses overflow at alpha {alpha:g}; shorten it"
         )
-    return value
 
 
 def _scores(theta: Any, mean: Any, covariance: Any, alpha: float, flip_rate: float) -> tuple[np.ndarray, np.ndarray]:
@@ -213,8 +216,7 @@ def _scores(theta: Any, mean: Any, covariance: Any, alpha: float, flip_rate: flo
     tails = [-moved] * (flip_rate < 1) + [moved] * (flip_rate > 0) if moved else []
     g, weights = layered_nodes([bend, *(tail / 2 for tail in tails)], [1 / scale, *[0.0] * len(tails)])
     nodes, parts = [g], [weights]
-    if moved > _LONGEST_TAIL:
-        _finite(np.inf, theta, alpha)
+    _require_short(moved <= _LONGEST_TAIL, theta, alpha)
     for tail in tails:
         inside = (nodes[0] - tail / 2) * tail < 0
         nodes[0], parts[0] = nodes[0][inside], parts[0][inside]

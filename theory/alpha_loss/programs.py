@@ -10,7 +10,7 @@ import cvxpy as cp
 import numpy as np
 
 from ..core.convex import Certificate, solve
-from ..core.errors import InputError, require_classes, require_positive
+from ..core.errors import InputError, require_classes, require_positive, require_signs
 from .calibration import require_distributions
 from .losses import exponent
 
@@ -68,8 +68,7 @@ def minimise_ridge_risk(
     if u > 0:
         raise InputError(f"alpha must be <= 1, where the loss is convex, got {alpha}")
     require_positive(ridge, "ridge")
-    if not set(np.unique(labels)) <= {-1, 1}:
-        raise InputError(f"labels must be +1 or -1, got {np.unique(labels)[:5].tolist()}")
+    require_signs(labels)
     w, b = cp.Variable(features.shape[1]), cp.Variable()
     log_loss = cp.logistic(-cp.multiply(labels, features @ w + b))
     mean: Any = cp.sum(log_loss if u == 0 else (cp.exp(-u * log_loss) - 1) / -u) / len(labels)

@@ -6,7 +6,7 @@ from numbers import Real
 
 import numpy as np
 
-__all__ = ["InputError", "nearest", "require_classes", "require_in", "require_positive"]
+__all__ = ["InputError", "nearest", "require_classes", "require_in", "require_positive", "require_signs"]
 
 
 class InputError(ValueError):
@@ -37,6 +37,12 @@ def require_in(value: float, name: str, low: float, high: float) -> None:
     """Raise `InputError` unless ``low <= value <= high`` (NaN never is)."""
     if not (isinstance(value, Real) and not math.isnan(value) and low <= value <= high):
         raise InputError(f"{name} must lie in [{low:.12g}, {high:.12g}], got {value!r}")
+
+
+def require_signs(labels) -> None:
+    """Raise `InputError` unless every label is +1 or -1."""
+    if not np.isin(labels, (-1, 1)).all():
+        raise InputError(f"labels must be +1 or -1, got {np.unique(labels)[:5].tolist()}")
 
 
 def nearest(name: str, known) -> str:

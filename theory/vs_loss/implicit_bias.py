@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, softmax
 
-from ..core.errors import InputError, require_positive
+from ..core.errors import InputError, require_positive, require_signs
 from ..core.fixed_point import NotConverged
 from .losses import VSParameters
 from .rows import solve_rows
@@ -100,8 +100,7 @@ class PairwiseLoss:
             omega: ω > 0, likewise.
         """
         features, labels = _labelled(features, labels)
-        if not np.isin(labels, (-1, 1)).all():
-            raise InputError(f"labels must be +1 or -1, got {np.unique(labels)[:5].tolist()}")
+        require_signs(labels)
         require_positive(delta, "delta")
         per_example = np.ones(len(labels))
         scaled = (delta * labels * per_example)[:, None] * features
