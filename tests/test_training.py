@@ -1,7 +1,10 @@
-"""The network, its schedules and measures, and the loop: hooks, chance, stopping, going on."""
+"""Schedules and measures, and the training loop: hooks, chance, stopping, going on."""
 
 import json
 import math
+import platform
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -55,63 +58,6 @@ def without_times(measured: dict) -> dict:
     unequal = ("seconds", "preparing")
     curves = [{key: value for key, value in row.items() if key not in unequal} for row in measured["curves"]]
     return measured | {"curves": curves}
-
-
-# The network
-
-
-@pytest.mark.parametrize(
-    ("depth", "head", "parameters"), [(32, "linear", 464154), (32, "cosine", 464144), (20, "linear", 269722)]
-)
-def test_parameter_counts(depth, head, parameters):
-    counts = [each.numel() for each in CifarResNet(depth, 10, head=head).parameters()]
-    assert sum(counts) == parameters
-    n = (depth - 2) // 6  # blocks a stage, by hand: convolutions, norms, head
-    convolutions = 9 * (3 * 16 + 2 * n * 16**2 + (2 * n - 1) * (32**2 + 64**2) + 16 * 32 + 32 * 64)
-    norms = 2 * (16 + 2 * n * (16 + 32 + 64))
-    assert sum(counts) == convolutions + norms + 640 + (10 if head == "linear" else 0)
-
-
-def test_shortcuts_take_every_second_pixel_and_pad_channels_with_zeros():
-    model = CifarResNet(8, 10, width=4).eval()
-    images = torch.randn(3, 4, 9, 9, generator=torch.Generator().manual_seed(0))
-    first, second, third = model.blocks
-    for block in model.blocks:
-        torch.nn.init.zeros_(block.second_norm.weight)  # leaves the shortcut alone
-    torch.testing.assert_close(first(images), images.relu())
-    halved = second(images)
-    assert halved.shape == (3, 8, 5, 5)
-    torch.testing.assert_close(halved[:, 2:6], images[:, :, ::2, ::2].relu())
-    assert not halved[:, :2].any()
-    assert not halved[:, 6:].any()
-    assert third(halved).shape == (3, 16, 3, 3)
-
-
-def test_cosine_head_gives_cosines_of_the_features():
-    model = CifarResNet(8, 5, head="cosine", channels=1, width=4).eval()
-    images = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    features, weight = model.features(images), model.head.weight
-    expected = torch.nn.functional.cosine_similarity(features[:, None], weight[None], dim=-1)
-    torch.testing.assert_close(model(images), expected)
-
-
-def test_weights_come_from_the_seed_and_disturb_no_other_chance(digits):
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-    first, same, other = (build_model(Run("ce", tiny(), seed), digits) for seed in (1, 1, 2))
-    torch.testing.assert_close(torch.rand(3), expected)
-    weights = [torch.cat([each.flatten() for each in model.parameters()]) for model in (first, same, other)]
-    assert torch.equal(weights[0], weights[1])
-    assert not torch.equal(weights[0], weights[2])
-    stem = CifarResNet(8, 10, width=64).stem[0].weight
-    assert stem.std().item() == pytest.approx(math.sqrt(2 / 27), rel=0.1)  # He et al. (2015): fan-in 27
-
-
-@pytest.mark.parametrize("depth", [7, 9, 21, 2])
-def test_depths_that_cannot_be(depth):
-    with pytest.raises(InputError, match=r"depth must be 6 n \+ 2"):
-        CifarResNet(depth, 10)
 
 
 # Schedules
@@ -383,6 +329,42 @@ def test_hooks_are_called_in_order_with_what_is_documented(digits, spy):
         assert {"epoch", "rate", "loss", "train_accuracy"} <= set(row)
     assert ["test_accuracy" in row for row in rows] == [False, True, False, True, True]
     assert all(each[1] == torch.float32 for each in log if each[0] == "losses")  # under autocast too
+
+
+def test_the_last_smaller_batch_does_not_make_a_second_graph(digits, monkeypatch):
+    sizes = []
+
+    def pretend(model, **options):
+        assert options["dynamic"] is False
+        return lambda images: sizes.append(len(images)) or model(images)
+
+    monkeypatch.setattr(torch, "compile", pretend)
+    compiled, _ = train(Run("ce", tiny(), compiled=True), digits)
+    plain, _ = train(Run("ce", tiny()), digits)
+    assert len(digits.train) % 32
+    assert sizes == [32] * (5 * (len(digits.train) // 32))
+    assert without_times(compiled) == without_times(plain)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_freed_memory_is_kept_for_the_next_step():
+    code = """
+import resource, torch
+from tailbound.nn_validation.core import loop
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        torch.ones(2**24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+given_back = faults()
+loop._keep_freed_memory()
+faults()
+print(given_back, faults())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    given_back, kept = map(int, done.stdout.split())
+    assert kept < given_back / 10
 
 
 def test_each_image_is_seen_once_an_epoch_unless_resampled(digits, spy):

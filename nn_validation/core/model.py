@@ -59,7 +59,7 @@ class CifarResNet(nn.Module):
         if head not in ("linear", "cosine"):
             raise InputError(f"head must be 'linear' or 'cosine', got {head!r}")
         blocks = (depth - 2) // 6
-        self.stem = nn.Sequential(nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
+        self.stem = nn.Sequential(nn.Conv2d(channels, width, 3, padding=1, bias=False), _Norm(width))
         stages, inside = [], width
         for stage in range(3):
             outside = width * 2**stage
@@ -82,13 +82,40 @@ class CifarResNet(nn.Module):
         return self.head(self.features(images))
 
 
+class _Norm(nn.BatchNorm2d):
+    """Batch norm whose training step, in a compiled graph, is sums and a multiplication.
+
+    They fuse with the layers around them and pass over the images once; torch's own operator becomes Welford's
+    recurrence there, which takes half as long again. Deviations from the first pixel keep the digits of the variance.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.training and torch.compiler.is_compiling()):
+            return super().forward(x)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        axes, N = (0, 2, 3), x.numel() // x.shape[1]
+        pixel = x[0, :, 0, 0].detach().float()
+        deviations = x.float() - pixel[:, None, None]
+        mean = deviations.sum(axes) / N
+        variance = (deviations.square().sum(axes) / N - mean.square()).clamp_min(0)
+        with torch.no_grad():
+            self.running_mean.lerp_(pixel + mean, self.momentum)
+            self.running_var.lerp_(variance * (N / (N - 1)), self.momentum)
+            self.num_batches_tracked.add_(1)
+        factor = self.weight * torch.rsqrt(variance + self.eps)
+        return (deviations * factor[:, None, None] + (self.bias - mean * factor)[:, None, None]).to(x.dtype)
+
+
 class _Block(nn.Module):
     def __init__(self, inside: int, outside: int, stride: int):
         super().__init__()
         self.first = nn.Conv2d(inside, outside, 3, stride, 1, bias=False)
-        self.first_norm = nn.BatchNorm2d(outside)
+        self.first_norm = _Norm(outside)
         self.second = nn.Conv2d(outside, outside, 3, 1, 1, bias=False)
-        self.second_norm = nn.BatchNorm2d(outside)
+        self.second_norm = _Norm(outside)
         self.stride, self.added = stride, outside - inside
 
     def forward(self, x: Tensor) -> Tensor:
