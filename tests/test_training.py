@@ -1,4 +1,4 @@
-"""Schedules and measures, and the training loop: hooks, chance, stopping, going on."""
+"""Schedules, and the training loop: hooks, chance, stopping, going on."""
 
 import json
 import math
@@ -23,7 +23,6 @@ from tailbound.nn_validation.core.loop import build_model, check, outputs, pick_
 from tailbound.nn_validation.core.measures import (  # noqa: E402
     balanced_error,
     calibration_error,
-    class_accuracy,
     label_margins,
     margin_profile,
 )
@@ -112,54 +111,6 @@ def test_schedules_follow_the_theory(epochs):
         np.testing.assert_array_equal(drawn["rs"], class_weights(COUNTS))
     with pytest.raises(InputError, match=r"unknown schedule 'dwr'; did you mean drw"):
         schedule("dwr")
-
-
-# Measures
-
-
-def test_calibration_error_against_a_plain_loop():
-    rng = np.random.default_rng(0)
-    logits, labels = 3 * rng.standard_normal((400, 4)), rng.integers(0, 4, 400)
-    logits[:50] *= 40  # confidence 1 up to rounding
-    shares = np.exp(logits - logits.max(1, keepdims=True))
-    shares /= shares.sum(1, keepdims=True)
-    error = 0.0
-    for low in range(15):
-        inside = [n for n in range(400) if low / 15 < shares[n].max() <= (low + 1) / 15]
-        if inside:
-            accuracy = np.mean([shares[n].argmax() == labels[n] for n in inside])
-            error += len(inside) / 400 * abs(accuracy - np.mean([shares[n].max() for n in inside]))
-    assert calibration_error(logits, labels) == pytest.approx(error, abs=1e-12)
-
-
-@pytest.mark.parametrize("right", [0, 3, 10])
-def test_calibration_error_at_confidence_one(right):
-    logits = np.tile([900.0, 0.0], (10, 1))
-    labels = np.where(np.arange(10) < right, 0, 1)
-    assert calibration_error(logits, labels) == pytest.approx(1 - right / 10, abs=1e-12)
-
-
-def test_a_class_without_examples_has_no_accuracy_and_no_say():
-    logits = np.array([[2.0, 1.0, 0.0], [0.0, 1.0, 0.0], [3.0, 0.0, 0.0]])
-    accuracy = class_accuracy(logits, np.array([0, 1, 1]))
-    np.testing.assert_array_equal(accuracy, [1.0, 0.5, np.nan])
-    assert balanced_error(accuracy) == 0.25
-
-
-def test_margins_against_a_plain_loop():
-    rng = np.random.default_rng(3)
-    logits, labels = rng.standard_normal((50, 4)), rng.integers(0, 4, 50)
-    before = logits.copy()
-    expected = [logits[n, y] - max(np.delete(logits[n], y)) for n, y in enumerate(labels)]
-    margins = label_margins(logits, labels)
-    np.testing.assert_array_equal(margins, expected)
-    np.testing.assert_array_equal(logits, before)
-    profile = margin_profile(margins, labels, 4)
-    for k in range(4):
-        own = sorted(margins[labels == k])
-        assert profile["values"][k][0] == own[0]
-        assert profile["values"][k][-1] == own[-1]
-        assert profile["values"][k][profile["quantiles"].index(0.5)] == np.median(own)
 
 
 # Whole runs
@@ -427,6 +378,19 @@ def test_logits_that_are_not_finite_are_no_result(digits):
         model.head.bias[3] = torch.nan
     with pytest.raises(ArithmeticError, match="logits are not finite"):
         outputs(model, Batches(digits.test, digits, CPU))
+
+
+def test_a_dead_network_is_no_result(digits, monkeypatch):
+    def dead(run, data):
+        model = build_model(run, data)
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                torch.nn.init.zeros_(module.weight).requires_grad_(False)
+        return model
+
+    monkeypatch.setattr(loop, "build_model", dead)
+    with pytest.raises(ArithmeticError, match=r"all features are zero.*lower the learning rate"):
+        train(Run("ce", tiny(epochs=1, learning_rate=1e-9)), digits)
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def train(
         InputError: for settings that do not fit the data or the device, a checkpoint that is damaged or of another run,
             or a device without enough memory.
         ArithmeticError: when the loss is no longer finite; the message names epoch, batch and likely cause. The
-            checkpoint of the epoch before it stays.
+            checkpoint of the epoch before it stays. When the network has died: all features zero.
     """
     place, protocol, chosen = pick_device(device), run.protocol, method(run.method)
     counts = data.class_counts
@@ -258,6 +258,9 @@ def _measure(model: Any, objective: Any, seen: dict[str, Batches], curves: list[
 
     Margins are the label's logit minus the largest other, in cosines for a cosine head; for a linear one divided by
     |W|_F times the root mean square of the features' norms, both over the training set.
+
+    Raises:
+        ArithmeticError: if a logit is not finite, or all features are zero.
     """
     head, splits = model.head, {}
     found = {name: outputs(model, batches, half=half) for name, batches in seen.items()}
@@ -265,6 +268,8 @@ def _measure(model: Any, objective: Any, seen: dict[str, Batches], curves: list[
     if isinstance(head, nn.Linear):
         norms = np.square(found["train"].features).sum(1)
         scale = float(torch.linalg.matrix_norm(head.weight.detach().float())) * float(np.sqrt(norms.mean()))
+        if scale == 0:
+            raise ArithmeticError("all features are zero, the network is dead; lower the learning rate")
     for name, out in found.items():
         accuracy = class_accuracy(out.logits, out.labels)
         confident = objective.probability_logits(torch.from_numpy(out.logits)).numpy()
