@@ -13,8 +13,8 @@ batch is ready. The last line is what no loop around this network can beat: its 
 backward, as ours runs them.
 
 ``--accuracy`` trains both on long-tailed digits, or on the long-tailed images of ``--data``, with several seeds, ours
-once more in float32 where it computes in bfloat16, and compares the balanced test errors: mean, standard deviation over
-seeds, and the difference in standard errors.
+once more in float32 where it computes in bfloat16, and compiled with ``--compile``; it compares the balanced test
+errors: mean, standard deviation over seeds, and the difference in standard errors.
 """
 
 import argparse
@@ -165,10 +165,10 @@ def compare_speed(steps: int, rounds: int, workers: int, folder: str | None, com
         "usual style": (time_usual, (steps, folder, workers)),
         "ours": (time_ours, (steps, folder, True)),
         "ours, float32": (time_ours, (steps, folder, False)),
-        "convolutions": (time_convolutions, (3,)),
     }
     if compiled:
         timed["ours, compiled"] = time_ours, (steps, folder, True, 4)
+    timed["convolutions"] = time_convolutions, (3,)
     best = dict.fromkeys(timed, (np.inf, 0.0))
     with ExitStack() as stack:
         fresh = multiprocessing.get_context("spawn")
@@ -183,7 +183,7 @@ def compare_speed(steps: int, rounds: int, workers: int, folder: str | None, com
         )
 
 
-def compare_accuracy(seeds: int, epochs: int | None, workers: int, folder: str | None) -> None:
+def compare_accuracy(seeds: int, epochs: int | None, workers: int, folder: str | None, compiled: bool) -> None:
     """Print the balanced test errors of both loops on long-tailed images."""
     if folder:
         data, name = load_images(folder, imbalance_ratio=100), "fast"
@@ -191,15 +191,20 @@ def compare_accuracy(seeds: int, epochs: int | None, workers: int, folder: str |
         data, name, workers = load_images("digits", imbalance_ratio=10, largest=100), "digits", 0
     epochs = epochs or PROTOCOLS[name].epochs
     settings = protocol(name, epochs=epochs, drops=(epochs * 4 // 5, epochs * 9 // 10), evaluate_every=epochs)
-    ours = {"ours": True} | ({"ours, float32": False} if _has_bfloat16(pick_device("auto")) else {})
+    ours = {"ours": {}, "ours, float32": {"mixed_precision": False}}
+    if compiled:
+        ours["ours, compiled"] = {"compiled": True}
+    if not _has_bfloat16(pick_device("auto")):
+        del ours["ours, float32"]
     errors: dict[str, list[float]] = {name: [] for name in ("usual style", *ours)}
     for seed in range(seeds):
         *_, model = usual_loop(Run("ce", settings, seed), data, workers=workers)
         found = outputs(model, Batches(data.test, data, pick_device("auto")))
         errors["usual style"].append(balanced_error(class_accuracy(found.logits, found.labels)))
-        for name, half in ours.items():
-            measured, _ = train(Run("ce", settings, seed, half), data)
+        for name, changes in ours.items():
+            measured, _ = train(Run("ce", settings, seed, **changes), data)
             errors[name].append(measured["last"]["test"]["balanced_error"])
+        print(f"seed {seed}: " + ", ".join(f"{name} {100 * values[-1]:.2f} %" for name, values in errors.items()))
     peer = np.array(errors["usual style"])
     for name, values in errors.items():
         found = np.array(values)
@@ -218,7 +223,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     workers = min(4, os.cpu_count() or 1)  # 4 in released code; more than there are cores slow the peer down
     parser.add_argument("--workers", type=int, default=workers, help="processes of the peer's DataLoader")
-    parser.add_argument("--compile", action="store_true", help="time ours with torch.compile as well")
+    parser.add_argument("--compile", action="store_true", help="ours with torch.compile as well")
     parser.add_argument("--accuracy", action="store_true", help="compare accuracy instead")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, help="of --accuracy; the protocol's without it")
@@ -226,7 +231,7 @@ def main() -> None:
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {pick_device('auto')}")
     folder = given.data and str(given.data)
     if given.accuracy:
-        compare_accuracy(given.seeds, given.epochs, given.workers, folder)
+        compare_accuracy(given.seeds, given.epochs, given.workers, folder, given.compile)
     else:
         compare_speed(given.steps, given.rounds, given.workers, folder, given.compile)
 

@@ -7,6 +7,7 @@ too); ``--check`` only compares, and fails when a file is out of date. Needs no 
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
+from itertools import combinations
 from pathlib import Path
 from pkgutil import iter_modules
 
@@ -46,6 +47,7 @@ their wrong label, restored the share that get the true one. `tailbound train ME
 record holds the command that made it.
 """
 _NAMES = {"cao2019": "Cao et al.", "kini2021": "Kini et al."}
+_APART = 1.0  # points in a published table; closer numbers, of single runs, have no order
 _SWEPT = ":"  # a method with options belongs to a sweep
 
 
@@ -123,7 +125,22 @@ def _section(runs: RunSet) -> str:
         cells += [f"{runs.values(method, 'last', 'test', 'ece').mean():.3f}"]
         cells += [f"{papers[paper][method]:.2f}" if method in papers[paper] else "" for paper in papers]
         lines.append(f"| {' | '.join(cells)} |\n")
-    return "".join([*lines, *_choices(runs)])
+    return "".join([*lines, *_order(runs, papers), *_choices(runs)])
+
+
+def _order(runs: RunSet, papers: dict[str, dict[str, float]]) -> Iterator[str]:
+    """How many pairs of methods, clearly apart in a paper, stand in the same order here."""
+    for paper, published in papers.items():
+        ours = {method: float(runs.error(method, "last").mean()) for method in published if method in runs.seeds}
+        pairs = [sorted(pair, key=published.get) for pair in combinations(ours, 2)]
+        apart = [(low, high) for low, high in pairs if published[high] - published[low] > _APART]
+        turned = [f"`{low}` and `{high}`" for low, high in apart if ours[low] >= ours[high]]
+        if apart:
+            told = f"; turned round: {', '.join(turned)}" if turned else ""
+            yield (
+                f"\nPairs of methods more than a point apart in {_NAMES[paper]}: {len(apart)}; in the same order here "
+                f"(last epoch, means): {len(apart) - len(turned)}{told}.\n"
+            )
 
 
 def _precision(runs: RunSet) -> str:

@@ -358,6 +358,18 @@ def test_the_table_holds_the_records_numbers_and_what_is_published():
     assert published["kini2021"]["ldam-drw"] == published["cao2019"]["ldam-drw"] == 22.97
 
 
+def test_the_table_says_which_published_order_is_kept(monkeypatch):
+    runs = run_set(DIGITS)
+    low, middle, high = sorted(("ce", "la", "ldam-drw"), key=lambda name: runs.error(name).mean())
+    published = {low: 20.0, high: 25.0, middle: 28.0, "never-trained": 1.0}
+    monkeypatch.setattr(results_table, "PUBLISHED", {"digits/long-tailed-20": {"cao2019": published}})
+    told = "Pairs of methods more than a point apart in Cao et al.: 3; in the same order here (last epoch, means): 2"
+    assert f"{told}; turned round: `{high}` and `{middle}`.\n" in results_table.render()
+    published[middle] = 25.9  # as good as equal to the highest
+    told = "Pairs of methods more than a point apart in Cao et al.: 2; in the same order here (last epoch, means): 2.\n"
+    assert told in results_table.render()
+
+
 def test_published_numbers_stand_beside_ours(copy, monkeypatch):
     cifar = evidence.CIFAR
     shutil.copytree(copy / DIGITS, copy / cifar)
