@@ -62,6 +62,8 @@ def train(
 ) -> tuple[dict[str, Any], nn.Module]:
     """Train one method on one image set.
 
+    On a CPU under glibc the process keeps the memory that it frees, from the first call on.
+
     Args:
         run: the settings.
         data: the images.
