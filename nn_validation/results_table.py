@@ -132,7 +132,7 @@ def _order(runs: RunSet, papers: dict[str, dict[str, float]]) -> Iterator[str]:
     """How many pairs of methods, clearly apart in a paper, stand in the same order here."""
     for paper, published in papers.items():
         ours = {method: float(runs.error(method, "last").mean()) for method in published if method in runs.seeds}
-        pairs = [sorted(pair, key=published.get) for pair in combinations(ours, 2)]
+        pairs = [sorted(pair, key=published.__getitem__) for pair in combinations(ours, 2)]
         apart = [(low, high) for low, high in pairs if published[high] - published[low] > _APART]
         turned = [f"`{low}` and `{high}`" for low, high in apart if ours[low] >= ours[high]]
         if apart:
