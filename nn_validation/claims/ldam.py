@@ -11,7 +11,7 @@ from ...theory.core.claims import Relation, Sides
 from ...theory.core.sources import cite
 from ...theory.ldam.weights import switch_epoch
 from ..core.checks import gap, on_sets
-from ..core.evidence import DIGITS, interval, run_set, sets_with
+from ..core.evidence import DIGITS, LONG_TAILED, interval, run_set, sets_with
 from ..core.realised import EXPONENTS, best_exponent, exponent_method, log_margin_slope, margin_shift
 
 _SWEPT = [DIGITS, *sets_with(*map(exponent_method, EXPONENTS))]
@@ -89,7 +89,7 @@ def network_best_exponent(folder, exponent=0.25, which="last"):
 
 @on_sets(
     "ldam.network_reweighting",
-    folders=[DIGITS, *sets_with("cb", "ce-drw")],
+    folders=[DIGITS, *sets_with("cb", "ce-drw", among=LONG_TAILED)],
     source=cite("cao2019", "Sec. 3.2 and Fig. 3, re-weighting from the start against deferred re-weighting"),
     formula="training accuracy on the more frequent half, mean before the switch: CB - CE-DRW <= 0",
     relation=Relation.AT_MOST,
@@ -144,7 +144,7 @@ def _order() -> None:
         check.__doc__ = statement
         on_sets(
             f"ldam.network_gain_{name}",
-            [DIGITS, *sets_with(better, worse)],
+            [DIGITS, *sets_with(better, worse, among=LONG_TAILED)],
             source=cite("cao2019", "Tables 2 and 5"),
             formula=f"balanced test error, last epoch: {better} - {worse} <= 0",
             relation=Relation.AT_MOST,

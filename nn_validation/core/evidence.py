@@ -27,9 +27,11 @@ __all__ = [
     "DIGITS",
     "EVEN_DIGITS",
     "INDEX",
+    "LONG_TAILED",
     "NOISY_DIGITS",
     "STEP_DIGITS",
     "TABLES",
+    "UNCROPPED",
     "Fit",
     "Interval",
     "MissingRecords",
@@ -56,6 +58,12 @@ INDEX = COMMITTED.with_name("trained.index.json")
 
 DIGITS, CIFAR = "digits/long-tailed-20/digits", "cifar-10/long-tailed-100/fast"
 """The two sets that hold every method; the second one takes hours, and may not be there yet."""
+
+UNCROPPED = "cifar-10/long-tailed-100/fast_padding=0"
+"""CIFAR without crops, where every method nears zero training error in the same forty epochs."""
+
+LONG_TAILED = (DIGITS, CIFAR, UNCROPPED)
+"""Where the order of the methods is looked at."""
 
 STEP_DIGITS = "digits/step-20/digits"
 """Digits, half of the classes with 100 images each, the others with 5."""
