@@ -238,6 +238,17 @@ _ORDER = {
     "vs_over_ldam_drw": (TUNED, "ldam-drw", "VS-loss errs less than LDAM with deferred re-weighting."),
 }
 
+_UNDECIDED = {
+    "gain_la": ("digits",),
+    "gain_cdt": ("digits",),
+    "la_over_ldam_drw": ("cifar_10", "cifar_10_padding_0"),
+    "cdt_over_ldam_drw": ("digits", "cifar_10_padding_0"),
+    "vs_over_ldam_drw": ("cifar_10_padding_0",),
+}
+
+_TURNED = {"cdt_over_ldam_drw": "gain_cdt", "vs_over_ldam_drw": "gain_vs"}
+"""What fails with crops, where training does not reach zero error in forty epochs, and what is left of it."""
+
 
 def _order() -> None:
     """The order of Kini et al. (2021), table of CIFAR-10-LT, a claim for each pair that is clearly apart there."""
@@ -246,6 +257,13 @@ def _order() -> None:
         def check(folder, pair=(better, worse)):
             return gap(folder, pair)
 
+        left = _TURNED.get(name)
+        turned = {
+            "right": {"pair": (better, "ce")},
+            "corrected_by": f"vs_loss.network_{left}_cifar_10",
+            "wrong": {f"CE errs less than {better}": {"pair": ("ce", better)}},
+            "assumptions": ("forty epochs with crops leave a training error of 12 % (LDAM-DRW) to 23 % (VS-loss)",),
+        }
         check.__doc__ = statement
         on_sets(
             f"vs_loss.network_{name}",
@@ -253,6 +271,8 @@ def _order() -> None:
             source=cite("kini2021", "table of results on CIFAR-10-LT"),
             formula=f"balanced test error, last epoch: {better} - {worse} <= 0",
             relation=Relation.AT_MOST,
+            fails={"cifar_10": turned} if left else None,
+            undecided=_UNDECIDED.get(name, ()),
             wrong={"the other way round": {"pair": (worse, better)}},
         )(check)
 
