@@ -231,6 +231,8 @@ def test_paired_differences_use_common_seeds():
     found = paired(runs, "la", "ce")
     assert (found.mean, found.number) == (pytest.approx(-0.15), 2)
     assert found.half_width == pytest.approx(stats.t.ppf(0.975, 1) * 0.05)
+    assert runs.evidence("ce", "la") == "records made/up/set: ce-seed0,1; la-seed0,1"
+    assert runs.evidence("ce") == "records made/up/set: ce-seed0,1,2"
 
 
 def test_fitted_exponents_are_the_ones_put_in():

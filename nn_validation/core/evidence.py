@@ -211,9 +211,9 @@ class RunSet:
         return np.argsort(-self.counts.array, kind="stable")[: len(self.counts) // 2]
 
     def evidence(self, *methods: str) -> str:
-        """The files of some methods, for a claim's note."""
-        files = (_file(method, 0).replace("0.json", ",".join(map(str, self.seeds[method]))) for method in methods)
-        return f"records {self.folder}: {'; '.join(files)}"
+        """The files of some methods, at the seeds that all of them have, for a claim's note."""
+        seeds = ",".join(map(str, self.common_seeds(*methods)))
+        return f"records {self.folder}: {'; '.join(_file(method, 0).replace('0.json', seeds) for method in methods)}"
 
 
 def run_set(folder: str = DIGITS) -> RunSet:
