@@ -10,7 +10,7 @@ import numpy as np
 from ...theory.core.claims import Relation, Sides
 from ...theory.core.sources import cite
 from ...theory.ldam.weights import switch_epoch
-from ..core.checks import gap, on_sets
+from ..core.checks import gap, on_pairs, on_sets
 from ..core.evidence import DIGITS, LONG_TAILED, interval, run_set, sets_with
 from ..core.realised import EXPONENTS, best_exponent, exponent_method, log_margin_slope, margin_shift
 
@@ -133,24 +133,4 @@ _ORDER = {
 
 _UNDECIDED = {"ldam": ("digits", "cifar_10"), "ldam_drw": ("digits", "cifar_10"), "drw": ("digits",)}
 
-
-def _order() -> None:
-    """The order of Cao et al. (2019), Tables 2 and 5, a claim for each pair."""
-    for name, (better, worse, statement) in _ORDER.items():
-
-        def check(folder, pair=(better, worse)):
-            return gap(folder, pair)
-
-        check.__doc__ = statement
-        on_sets(
-            f"ldam.network_gain_{name}",
-            [DIGITS, *sets_with(better, worse, among=LONG_TAILED)],
-            source=cite("cao2019", "Tables 2 and 5"),
-            formula=f"balanced test error, last epoch: {better} - {worse} <= 0",
-            relation=Relation.AT_MOST,
-            undecided=_UNDECIDED.get(name, ()),
-            wrong={"the other way round": {"pair": (worse, better)}},
-        )(check)
-
-
-_order()
+on_pairs("ldam.network_gain_", _ORDER, source=cite("cao2019", "Tables 2 and 5"), always=DIGITS, undecided=_UNDECIDED)

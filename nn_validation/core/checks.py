@@ -4,10 +4,10 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from ...theory.core.claims import Claim, Kind, Sides, claim, unregistered
-from .evidence import interval, measured, run_set
+from ...theory.core.claims import Claim, Kind, Relation, Sides, claim, unregistered
+from .evidence import LONG_TAILED, interval, measured, run_set, sets_with
 
-__all__ = ["UNDECIDED", "gap", "on_sets", "slug"]
+__all__ = ["UNDECIDED", "gap", "on_pairs", "on_sets", "slug"]
 
 UNDECIDED: dict[str, Claim] = {}
 """Statements that the records of a data set leave open, by the id they would have; a test sees that they do."""
@@ -94,3 +94,40 @@ def gap(folder: str, pair: tuple[str, str], what: str = "last", *, beside: float
     difference = f"difference {100 * found.mean:.2f} ± {100 * found.half_width:.2f}"
     note = f"{_NAMES[what]}: {means}, {difference}{text and '; ' + text}; {runs.evidence(*pair)}"
     return Sides(found.mean, beside, found.half_width, note=note)
+
+
+def on_pairs(
+    prefix: str,
+    pairs: Mapping[str, tuple[str, str, str]],
+    *,
+    source: str,
+    always: str,
+    undecided: Mapping[str, Collection[str]],
+    fails: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
+) -> None:
+    """Register a claim for each pair of methods and each long-tailed set: the first errs less than the second.
+
+    Args:
+        prefix: of the claims' names.
+        pairs: name → better method, worse method, statement.
+        source: where the order stands.
+        always: the set that must be there.
+        undecided: name → data sets, see `on_sets`.
+        fails: name → data sets on which it is false, see `on_sets`.
+    """
+    for name, (better, worse, statement) in pairs.items():
+
+        def check(folder, pair=(better, worse)):
+            return gap(folder, pair)
+
+        check.__doc__ = statement
+        on_sets(
+            f"{prefix}{name}",
+            [always, *sets_with(better, worse, among=LONG_TAILED)],
+            source=source,
+            formula=f"balanced test error, last epoch: {better} - {worse} <= 0",
+            relation=Relation.AT_MOST,
+            fails=(fails or {}).get(name),
+            undecided=undecided.get(name, ()),
+            wrong={"the other way round": {"pair": (worse, better)}},
+        )(check)

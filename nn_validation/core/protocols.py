@@ -105,10 +105,10 @@ PROTOCOLS = {
 With ``fast``, LDAM-DRW errs on 25.8 % of CIFAR-10-LT's validation images (of nine classes; those of the most frequent
 one are all trained on), CE-DRW on 26.1 %, and LDAM alone still under-fits (41.6 %). In 20 epochs of a ResNet-20, at the
 same cost, LDAM-DRW errs on 29.7 %, with a linear decay on 39.9 %. Without crops (``padding=0``) forty epochs bring
-training error near zero, and validation images put LDAM before CE and VS-loss before LDAM-DRW, as 200 epochs do (CE
-48.8, LDAM 42.2, LDAM-DRW 36.1, VS-loss 35.5 %, three seeds; with crops 38.6, 42.6, 26.0, 33.0 %): to compare methods
-train without crops, for a better network with them. Four times the steps (batches of 32) do
-not: CE gains as much as LDAM. ``terminal`` goes past zero training error, without augmentation or weight decay.
+training error near zero, and validation images put LDAM before CE, as 200 epochs do (CE 48.8, LDAM 42.2, LDAM-DRW
+36.1, VS-loss 35.5 %, three seeds; with crops 38.6, 42.6, 26.0, 33.0 %): to compare methods train without crops, for a
+better network with them. Four times the steps (batches of 32) do not: CE gains as much as LDAM.
+``terminal`` goes past zero training error, without augmentation or weight decay.
 """
 
 
