@@ -133,4 +133,8 @@ _ORDER = {
 
 _UNDECIDED = {"ldam": ("digits", "cifar_10"), "ldam_drw": ("digits", "cifar_10"), "drw": ("digits",)}
 
-on_pairs("ldam.network_gain_", _ORDER, source=cite("cao2019", "Tables 2 and 5"), always=DIGITS, undecided=_UNDECIDED)
+
+@on_pairs("ldam.network_gain_", _ORDER, source=cite("cao2019", "Tables 2 and 5"), always=DIGITS, undecided=_UNDECIDED)
+def network_gain(folder, pair):
+    """The first method errs less than the second."""
+    return gap(folder, pair)

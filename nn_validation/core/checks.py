@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import wraps
 from typing import Any
 
 from ...theory.core.claims import Claim, Kind, Relation, Sides, claim, unregistered
@@ -104,8 +105,8 @@ def on_pairs(
     always: str,
     undecided: Mapping[str, Collection[str]],
     fails: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
-) -> None:
-    """Register a claim for each pair of methods and each long-tailed set: the first errs less than the second.
+) -> Callable[[Callable], Callable]:
+    """Register the decorated check for each pair of methods, the first said to err less, and each long-tailed set.
 
     Args:
         prefix: of the claims' names.
@@ -115,19 +116,25 @@ def on_pairs(
         undecided: name → data sets, see `on_sets`.
         fails: name → data sets on which it is false, see `on_sets`.
     """
-    for name, (better, worse, statement) in pairs.items():
 
-        def check(folder, pair=(better, worse)):
-            return gap(folder, pair)
+    def register(check: Callable) -> Callable:
+        for name, (better, worse, statement) in pairs.items():
 
-        check.__doc__ = statement
-        on_sets(
-            f"{prefix}{name}",
-            [always, *sets_with(better, worse, among=LONG_TAILED)],
-            source=source,
-            formula=f"balanced test error, last epoch: {better} - {worse} <= 0",
-            relation=Relation.AT_MOST,
-            fails=(fails or {}).get(name),
-            undecided=undecided.get(name, ()),
-            wrong={"the other way round": {"pair": (worse, better)}},
-        )(check)
+            @wraps(check)
+            def of_pair(folder, pair=(better, worse)):
+                return check(folder, pair)
+
+            of_pair.__doc__ = statement
+            on_sets(
+                f"{prefix}{name}",
+                [always, *sets_with(better, worse, among=LONG_TAILED)],
+                source=source,
+                formula=f"balanced test error, last epoch: {better} - {worse} <= 0",
+                relation=Relation.AT_MOST,
+                fails=(fails or {}).get(name),
+                undecided=undecided.get(name, ()),
+                wrong={"the other way round": {"pair": (worse, better)}},
+            )(of_pair)
+        return check
+
+    return register
