@@ -30,15 +30,16 @@ def test_the_paper_protocol_has_the_released_rates():
         assert paper.rate(epoch - 1) == pytest.approx(expected, rel=1e-12), epoch
 
 
-@pytest.mark.parametrize("decay", ["cosine", "linear"])
-def test_smooth_decays_fall_from_the_largest_rate_towards_zero(decay):
-    smooth = Protocol(epochs=50, warmup=4, decay=decay, learning_rate=0.3)
-    rates = np.array([smooth.rate(epoch) for epoch in range(50)])
+@pytest.mark.parametrize(("decay", "after_a_quarter"), [("cosine", np.cos(np.pi / 8) ** 2), ("linear", 0.75)])
+def test_smooth_decays_fall_from_the_largest_rate_towards_zero(decay, after_a_quarter):
+    smooth = Protocol(epochs=52, warmup=4, decay=decay, learning_rate=0.3)
+    rates = np.array([smooth.rate(epoch) for epoch in range(52)])
     np.testing.assert_allclose(rates[:4], 0.3 * np.arange(1, 5) / 4)
     assert rates[4] == pytest.approx(0.3)
     assert (np.diff(rates[4:]) < 0).all()
     assert 0 < rates[-1] < 0.3 / 40
-    assert smooth.rate(27) == pytest.approx(0.15)  # half way
+    assert smooth.rate(16) == pytest.approx(0.3 * after_a_quarter)
+    assert smooth.rate(28) == pytest.approx(0.15)  # half way
 
 
 def test_evaluations_come_at_their_distance_and_at_the_end():
