@@ -15,9 +15,7 @@ def test_calibration_error_against_a_plain_loop():
     rng = np.random.default_rng(0)
     logits = 3 * rng.standard_normal((400, 4))
     logits[:50] *= 40  # confidence 1 up to rounding
-    labels = np.where(
-        rng.random(400) < 0.7, logits.argmax(1), rng.integers(0, 4, 400)
-    )  # bins on both sides
+    labels = np.where(rng.random(400) < 0.7, logits.argmax(1), rng.integers(0, 4, 400))  # bins on both sides
     shares = np.exp(logits - logits.max(1, keepdims=True))
     shares /= shares.sum(1, keepdims=True)
     error = 0.0
