@@ -116,7 +116,7 @@ def test_the_index_lists_whole_records_and_all_digits():
     assert len(table_files("features")[DIGITS]) == 5
     sizes = [path.stat().st_size for path in evidence.COMMITTED.rglob("*.json")]
     assert max(sizes) < 60_000
-    assert sum(sizes) < 6_000_000
+    assert sum(sizes) < 8_000_000  # all of them are in the wheel
 
 
 def test_a_lost_or_changed_record_leaves_the_claim_unsettled(copy):
